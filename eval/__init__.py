@@ -1,0 +1,1 @@
+"""Evaluation: metrics over tensors and the methods they compare. Depends on `stylekit`, never on `training` or a user interface."""

@@ -1,0 +1,149 @@
+"""Style targets made by procedure: a photo in, the same photo as a pencil drawing or a woodblock print out.
+
+A denoiser trained with a squared error learns a sharp, content-true style from targets that are a function of the photo's own
+neighbourhood; from a teacher with unpredictable ink it learns the blurred average. So the pocket styles start from procedures.
+
+Line work follows the extended difference of Gaussians (Winnemöller, Kyprianidis & Olsen 2012,
+https://doi.org/10.1016/j.cag.2012.03.004); flattening is bilateral filtering with soft luminance steps (Winnemöller, Olsen & Gooch
+2006). All functions take and return uint8 RGB arrays (H, W, 3); lengths are in pixels at a long side of 512 and scale with the photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+REFERENCE_SIDE = 512
+
+# Colours of nineteenth-century prints in sRGB: washi paper, inks and the common pigments.
+SUMI = (38, 36, 46)
+PRUSSIAN = (30, 58, 104)
+INDIGO = (66, 104, 146)
+SKY = (148, 178, 190)
+PAPER = (240, 228, 200)
+OCHRE = (214, 172, 104)
+VERMILION = (200, 74, 52)
+ROSE = (218, 140, 116)
+PINE = (58, 92, 76)
+SAGE = (132, 152, 112)
+BROWN = (122, 84, 62)
+GREY = (150, 146, 138)
+UKIYOE_PALETTE = (SUMI, PRUSSIAN, INDIGO, SKY, PAPER, OCHRE, VERMILION, ROSE, PINE, SAGE, BROWN, GREY)
+GRAPHITE = (46, 45, 48)
+DRAWING_PAPER = (250, 248, 242)
+
+
+def unit_length(picture: np.ndarray) -> float:
+    """Pixels per reference pixel."""
+    return max(picture.shape[:2]) / REFERENCE_SIDE
+
+
+def blur(array: np.ndarray, sigma: float) -> np.ndarray:
+    return cv2.GaussianBlur(array, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+
+
+def luminance(picture: np.ndarray) -> np.ndarray:
+    """CIE L in 0..1."""
+    return cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0] / 100
+
+
+def flatten(picture: np.ndarray, rounds: int, reach: float, tolerance: float) -> np.ndarray:
+    """Edge-preserving smoothing: `rounds` of bilateral filtering in Lab, `reach` in reference pixels, `tolerance` in Lab units."""
+    lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    sigma = reach * unit_length(picture)
+    for _ in range(rounds):
+        lab = cv2.bilateralFilter(lab, int(2 * sigma) | 1, tolerance, sigma, borderType=cv2.BORDER_REFLECT)
+    return (np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1) * 255).round().astype(np.uint8)
+
+
+def ink_lines(light: np.ndarray, sigma: float, sharpness: float, level: float, softness: float) -> np.ndarray:
+    """Extended difference of Gaussians of `light` (H, W) in 0..1: ink coverage 0..1, dark where the tone drops."""
+    fine, coarse = blur(light, sigma), blur(light, 1.6 * sigma)
+    response = (1 + sharpness) * fine - sharpness * coarse
+    tone = np.where(response >= level, 1.0, 1.0 + np.tanh((response - level) * softness))
+    return (1.0 - np.clip(tone, 0, 1)).astype(np.float32)
+
+
+def edge_lines(light: np.ndarray, sigma: float, gain: float, threshold: float) -> np.ndarray:
+    """Thin ink 0..1 on the dark side of every edge of `light`, whatever its tone."""
+    response = blur(light, 1.6 * sigma) - blur(light, sigma)
+    return np.clip(response * gain - threshold, 0, 1).astype(np.float32)
+
+
+def outlines(picture: np.ndarray, sigma: float, level: float, hardness: float) -> np.ndarray:
+    """Ink 0..1 along the borders between colours: the colour gradient per reference pixel beyond `level`."""
+    lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / 100
+    smooth = blur(lab, sigma)
+    across, down = cv2.Sobel(smooth, -1, 1, 0, scale=0.125), cv2.Sobel(smooth, -1, 0, 1, scale=0.125)
+    gradient = np.sqrt((across**2 + down**2).sum(-1)) * unit_length(picture)
+    return np.clip((gradient / level - 1) * hardness, 0, 1).astype(np.float32)
+
+
+def local_contrast(light: np.ndarray, reach: float) -> np.ndarray:
+    """Even the light out: local mean towards the middle, local spread towards a constant; keeps drawing possible in the shade."""
+    mean = blur(light, reach)
+    spread = np.sqrt(np.maximum(blur(light**2, reach) - mean**2, 1e-5))
+    detail = (light - mean) / (spread + 0.08) * 0.16
+    return np.clip(0.55 + 0.6 * (mean - 0.5) + detail, 0, 1).astype(np.float32)
+
+
+def lay(ink: np.ndarray, ground: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """Cover `ground` (H, W, 3) with `colour` where `ink` (H, W) in 0..1 says so."""
+    amount = ink[..., None]
+    return ground * (1 - amount) + np.array(colour, np.float32) * amount
+
+
+def pencil_sketch(picture: np.ndarray) -> np.ndarray:
+    """Graphite on warm white paper: contour lines from a colour dodge and a difference of Gaussians, soft smudged shading."""
+    unit = unit_length(picture)
+    light = luminance(flatten(picture, 1, 2.5, 10))
+    even = local_contrast(light, 40 * unit)
+    dodge = np.clip(even / (blur(even, 3.2 * unit) + 1e-3), 0, 1)
+    strokes = np.clip((1 - dodge) * 3.0, 0, 1) ** 0.9
+    contour = ink_lines(even, 0.8 * unit, 14.0, 0.30, 6.0) * 0.55
+    lines = 1 - (1 - strokes) * (1 - contour)
+    smooth = blur(light, 1.2 * unit)
+    shade = np.clip((0.62 - smooth) / 0.62, 0, 1) ** 1.25 * 0.62
+    cover = 1 - (1 - np.clip(lines, 0, 1) * 0.95) * (1 - shade)
+    paper = np.broadcast_to(np.array(DRAWING_PAPER, np.float32), picture.shape)
+    return lay(cover, paper, GRAPHITE).round().astype(np.uint8)
+
+
+def ukiyoe_print(picture: np.ndarray) -> np.ndarray:
+    """A colour woodblock print: few flat areas in old pigments on cream paper, held by indigo-black key lines."""
+    unit = unit_length(picture)
+    lab = cv2.cvtColor(flatten(picture, 3, 4, 8).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    light = lab[..., 0] / 100
+    open_light = np.clip(light + 0.3 * (light - blur(light, 50 * unit)), 0, 1) ** 0.72  # prints are bright: the paper is the light
+    stepped = soft_steps(open_light, 5, 7.0)
+    # Pigments are muted, and shade is printed in blue: compress the chroma, cool the darks.
+    chroma = np.hypot(lab[..., 1], lab[..., 2]) + 1e-3
+    muted = 52 * np.tanh(chroma / 42) / chroma
+    cool = 10 * (1 - stepped)
+    ask = np.stack([stepped * 100, lab[..., 1] * muted, lab[..., 2] * muted - cool], -1)
+    inks = cv2.cvtColor(np.array(UKIYOE_PALETTE, np.float32)[None] / 255, cv2.COLOR_RGB2LAB)[0]
+    distance = ((ask[..., None, :] - inks) ** 2 * np.array([0.55, 1.0, 1.0])).sum(-1)
+    distance[..., 0] += 150.0  # black is for the lines; large darks are printed in blue
+    weight = np.exp(-(distance - distance.min(-1, keepdims=True)) / 90.0)
+    weight /= weight.sum(-1, keepdims=True)
+    mixed = (weight[..., None] * inks).sum(-2)
+    mixed[..., 0] = 0.6 * mixed[..., 0] + 0.4 * (stepped * 82 + 12)
+    printed = np.clip(cv2.cvtColor(mixed.astype(np.float32), cv2.COLOR_LAB2RGB), 0, 1) * 255
+    key = flatten(picture, 2, 2.5, 9)
+    dark_side = edge_lines(local_contrast(luminance(key), 30 * unit), 1.15 * unit, 52.0, 0.55)
+    lines = np.maximum(dark_side, outlines(key, 0.8 * unit, 0.075, 0.8) * 0.9)
+    return np.clip(lay(lines * 0.9, printed, SUMI), 0, 255).round().astype(np.uint8)
+
+
+def soft_steps(light: np.ndarray, steps: int, hardness: float) -> np.ndarray:
+    """Quantise `light` in 0..1 to `steps` levels with smooth transitions."""
+    scaled = light * steps
+    nearest = np.floor(scaled) + 0.5
+    return ((nearest + 0.5 * np.tanh(hardness * (scaled - nearest - 0.5)) + 0.5 * np.tanh(hardness * (scaled - nearest + 0.5))) / steps).astype(
+        np.float32
+    )
+
+
+PROCEDURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"sketch": pencil_sketch, "ukiyoe": ukiyoe_print}

@@ -63,7 +63,7 @@ def run(
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss, terms = compute(step, rng, generator)
-        value = float(loss)
+        value = float(loss.detach())
         if not math.isfinite(value):
             raise LossIsNaN(f"The loss is {value} at step {step}: lower the learning rate and resume from {folder}.")
         optimizer.zero_grad(set_to_none=True)

@@ -25,14 +25,16 @@ from training.procedural import PROCEDURES
 
 Pair = tuple[torch.Tensor, torch.Tensor]  # latents of the photo and of its target, (C, h, w) float16
 LONG_SIDES = (448, 544, 640)
+UNIT = 1.15  # pixels; width of a fine line at every size (see training.procedural)
 
 
 def make_pair(photo: Path, targets: str, long_side: int) -> tuple[np.ndarray, np.ndarray]:
     """Photo and target as uint8 RGB arrays of the same size, a multiple of 8."""
-    picture = data.scale_to(open_picture(photo), long_side)
+    picture = open_picture(photo)
+    picture = data.scale_to(picture, min(long_side, max(picture.size)))
     array = np.asarray(picture)
     if targets.startswith("procedure:"):
-        return array, PROCEDURES[targets.removeprefix("procedure:")](array)
+        return array, PROCEDURES[targets.removeprefix("procedure:")](array, unit=UNIT)
     path = next((p for p in data.list_pictures(Path(targets)) if p.stem == photo.stem), None)
     if path is None:
         raise StyleError(f"{targets} has no target for {photo.name}: name it {photo.stem}.png.")

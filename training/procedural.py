@@ -5,7 +5,8 @@ neighbourhood; from a teacher with unpredictable ink it learns the blurred avera
 
 Line work follows the extended difference of Gaussians (Winnemöller, Kyprianidis & Olsen 2012,
 https://doi.org/10.1016/j.cag.2012.03.004); flattening is bilateral filtering with soft luminance steps (Winnemöller, Olsen & Gooch
-2006). All functions take and return uint8 RGB arrays (H, W, 3); lengths are in pixels at a long side of 512 and scale with the photo.
+2006). All functions take and return uint8 RGB arrays (H, W, 3). Lengths are multiples of `unit` pixels, by default the long side over
+512; training passes one unit for every size, because a network that sees only a neighbourhood cannot know how large the picture is.
 """
 
 from __future__ import annotations
@@ -50,11 +51,10 @@ def luminance(picture: np.ndarray) -> np.ndarray:
 
 
 def flatten(picture: np.ndarray, rounds: int, reach: float, tolerance: float) -> np.ndarray:
-    """Edge-preserving smoothing: `rounds` of bilateral filtering in Lab, `reach` in reference pixels, `tolerance` in Lab units."""
+    """Edge-preserving smoothing: `rounds` of bilateral filtering in Lab, `reach` in pixels, `tolerance` in Lab units."""
     lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    sigma = reach * unit_length(picture)
     for _ in range(rounds):
-        lab = cv2.bilateralFilter(lab, int(2 * sigma) | 1, tolerance, sigma, borderType=cv2.BORDER_REFLECT)
+        lab = cv2.bilateralFilter(lab, int(2 * reach) | 1, tolerance, reach, borderType=cv2.BORDER_REFLECT)
     return (np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1) * 255).round().astype(np.uint8)
 
 
@@ -73,11 +73,11 @@ def edge_lines(light: np.ndarray, sigma: float, gain: float, threshold: float) -
 
 
 def outlines(picture: np.ndarray, sigma: float, level: float, hardness: float) -> np.ndarray:
-    """Ink 0..1 along the borders between colours: the colour gradient per reference pixel beyond `level`."""
+    """Ink 0..1 along the borders between colours: the colour gradient per `sigma` beyond `level`."""
     lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / 100
     smooth = blur(lab, sigma)
     across, down = cv2.Sobel(smooth, -1, 1, 0, scale=0.125), cv2.Sobel(smooth, -1, 0, 1, scale=0.125)
-    gradient = np.sqrt((across**2 + down**2).sum(-1)) * unit_length(picture)
+    gradient = np.sqrt((across**2 + down**2).sum(-1)) * sigma
     return np.clip((gradient / level - 1) * hardness, 0, 1).astype(np.float32)
 
 
@@ -95,10 +95,10 @@ def lay(ink: np.ndarray, ground: np.ndarray, colour: tuple[int, int, int]) -> np
     return ground * (1 - amount) + np.array(colour, np.float32) * amount
 
 
-def pencil_sketch(picture: np.ndarray) -> np.ndarray:
+def pencil_sketch(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
     """Graphite on warm white paper: contour lines from a colour dodge and a difference of Gaussians, soft smudged shading."""
-    unit = unit_length(picture)
-    light = luminance(flatten(picture, 1, 2.5, 10))
+    unit = unit or unit_length(picture)
+    light = luminance(flatten(picture, 1, 2.5 * unit, 10))
     even = local_contrast(light, 40 * unit)
     dodge = np.clip(even / (blur(even, 3.2 * unit) + 1e-3), 0, 1)
     strokes = np.clip((1 - dodge) * 3.0, 0, 1) ** 0.9
@@ -111,29 +111,31 @@ def pencil_sketch(picture: np.ndarray) -> np.ndarray:
     return lay(cover, paper, GRAPHITE).round().astype(np.uint8)
 
 
-def ukiyoe_print(picture: np.ndarray) -> np.ndarray:
+def ukiyoe_print(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
     """A colour woodblock print: few flat areas in old pigments on cream paper, held by indigo-black key lines."""
-    unit = unit_length(picture)
-    lab = cv2.cvtColor(flatten(picture, 3, 4, 8).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    unit = unit or unit_length(picture)
+    calm = cv2.medianBlur(picture, 2 * round(2 * unit) + 1)  # takes grass and gravel away, leaves borders
+    lab = cv2.cvtColor(flatten(calm, 3, 4 * unit, 9).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     light = lab[..., 0] / 100
     open_light = np.clip(light + 0.3 * (light - blur(light, 50 * unit)), 0, 1) ** 0.72  # prints are bright: the paper is the light
     stepped = soft_steps(open_light, 5, 7.0)
     # Pigments are muted, and shade is printed in blue: compress the chroma, cool the darks.
     chroma = np.hypot(lab[..., 1], lab[..., 2]) + 1e-3
     muted = 52 * np.tanh(chroma / 42) / chroma
-    cool = 10 * (1 - stepped)
+    warmth = np.maximum(lab[..., 1], 0) + np.maximum(lab[..., 2], 0)
+    cool = 24 * np.clip(1 - stepped, 0, 1) ** 1.5 * np.exp(-warmth / 9)  # but wood and dark skin stay warm
     ask = np.stack([stepped * 100, lab[..., 1] * muted, lab[..., 2] * muted - cool], -1)
     inks = cv2.cvtColor(np.array(UKIYOE_PALETTE, np.float32)[None] / 255, cv2.COLOR_RGB2LAB)[0]
     distance = ((ask[..., None, :] - inks) ** 2 * np.array([0.55, 1.0, 1.0])).sum(-1)
-    distance[..., 0] += 150.0  # black is for the lines; large darks are printed in blue
+    distance[..., 0] += 380.0  # black is for the lines; large darks are printed in blue
     weight = np.exp(-(distance - distance.min(-1, keepdims=True)) / 90.0)
     weight /= weight.sum(-1, keepdims=True)
     mixed = (weight[..., None] * inks).sum(-2)
     mixed[..., 0] = 0.6 * mixed[..., 0] + 0.4 * (stepped * 82 + 12)
     printed = np.clip(cv2.cvtColor(mixed.astype(np.float32), cv2.COLOR_LAB2RGB), 0, 1) * 255
-    key = flatten(picture, 2, 2.5, 9)
+    key = flatten(cv2.medianBlur(picture, 3), 2, 2.5 * unit, 10)
     dark_side = edge_lines(local_contrast(luminance(key), 30 * unit), 1.15 * unit, 52.0, 0.55)
-    lines = np.maximum(dark_side, outlines(key, 0.8 * unit, 0.075, 0.8) * 0.9)
+    lines = np.maximum(dark_side, outlines(key, 0.8 * unit, 0.06, 0.8) * 0.9)
     return np.clip(lay(lines * 0.9, printed, SUMI), 0, 255).round().astype(np.uint8)
 
 
@@ -146,4 +148,4 @@ def soft_steps(light: np.ndarray, steps: int, hardness: float) -> np.ndarray:
     )
 
 
-PROCEDURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"sketch": pencil_sketch, "ukiyoe": ukiyoe_print}
+PROCEDURES: dict[str, Callable[..., np.ndarray]] = {"sketch": pencil_sketch, "ukiyoe": ukiyoe_print}

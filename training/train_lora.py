@@ -159,7 +159,7 @@ def training_steps(
             if grams:
                 terms["style_weight"] = losses.style_loss(ours, grams)
         loss = torch.stack([getattr(settings, name) * term for name, term in terms.items()]).sum()
-        return loss, {name: float(term) for name, term in terms.items()}
+        return loss, {name: float(term.detach()) for name, term in terms.items()}
 
     yield from run(
         trained,

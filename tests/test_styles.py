@@ -1,0 +1,67 @@
+"""Style cards are read strictly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stylekit.errors import StyleError, UnknownStyleError
+from stylekit.styles import StyleLibrary
+
+CARD = """
+title = "Fog"
+blurb = "Everything in fog."
+license = "MIT"
+[[adapters]]
+base = "pocket"
+file = "fog.safetensors"
+made = "by hand"
+data = "none"
+"""
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    (folder / name).mkdir()
+    (folder / name / "style.toml").write_text(text)
+    return folder
+
+
+def test_a_card_is_read(tmp_path: Path) -> None:
+    library = StyleLibrary.open(write(tmp_path, "fog", CARD))
+    assert len(library) == 1
+    fog = library["fog"]
+    assert fog.title == "Fog"
+    assert fog.adapter("pocket").path == (tmp_path / "fog" / "fog.safetensors").resolve()
+    assert fog.adapter("pocket").license == "MIT"
+    with pytest.raises(UnknownStyleError, match="no lora adapter for the base other"):
+        fog.adapter("other")
+    with pytest.raises(UnknownStyleError, match="choose from fog"):
+        library["mist"]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("title = ", "cannot be read"),
+        ('title = "a"', "lacks"),
+        (CARD.replace("blurb", "blurp"), "blurp"),
+        (CARD.replace("fog.safetensors", "../../etc/passwd"), "outside its folder"),
+        (CARD + 'kind = "magic"', "magic"),
+        (CARD + 'colour = "red"', "colour"),
+    ],
+)
+def test_bad_cards_are_told(tmp_path: Path, text: str, word: str) -> None:
+    with pytest.raises(StyleError, match=word):
+        StyleLibrary.open(write(tmp_path, "fog", text))
+
+
+@pytest.mark.parametrize("name", ["Fog", "a b", ".hidden", "fög"])
+def test_bad_names(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StyleError, match="not a style name"):
+        StyleLibrary.open(write(tmp_path, name, CARD))
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(StyleError, match="does not exist"):
+        StyleLibrary.open(tmp_path / "none")

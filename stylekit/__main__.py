@@ -1,8 +1,8 @@
 """Command line: stylise one photo or a folder of photos.
 
-    python -m stylekit PHOTO --style sketch --out OUT.png
-    python -m stylekit FOLDER --style monet:0.6,ukiyoe:0.4 --out FOLDER
-    python -m stylekit PHOTO --recipe OUT.png --out AGAIN.png
+python -m stylekit PHOTO --style sketch --out OUT.png
+python -m stylekit FOLDER --style monet:0.6,ukiyoe:0.4 --out FOLDER
+python -m stylekit PHOTO --recipe OUT.png --out AGAIN.png
 """
 
 from __future__ import annotations

@@ -146,7 +146,9 @@ def inject(unet: nn.Module, lora: LoraWeights) -> None:
         try:
             layer = wrapped[module].get_base_layer() if module in wrapped else unet.get_submodule(module)
         except AttributeError:
-            raise AdapterError(f"The adapter {lora.name} has a layer {module} that this base lacks: it was made for another base.") from None
+            raise AdapterError(
+                f"The adapter {lora.name} has a layer {module} that this base lacks: it was made for another base."
+            ) from None
         weight = getattr(layer, "weight", None)
         if weight is None or down.shape[1:] != weight.shape[1:] or up.shape[0] != weight.shape[0]:
             raise AdapterError(
@@ -178,9 +180,10 @@ def eject(unet: nn.Module, name: str) -> None:
         if not layer.lora_A:
             parent, _, child = path.rpartition(".")
             setattr(unet.get_submodule(parent), child, layer.get_base_layer())
-    if hasattr(unet, "peft_config"):
-        unet.peft_config.pop(name, None)
-        if not unet.peft_config:
+    configs: dict[str, Any] | None = getattr(unet, "peft_config", None)  # type: ignore[assignment]
+    if configs is not None:
+        configs.pop(name, None)
+        if not configs:
             del unet.peft_config
 
 

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ import torch
 from diffusers import AutoencoderDC, AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from stylekit.errors import BaseError
 from stylekit.images import GRID
@@ -90,7 +90,7 @@ SD_CARD = BaseCard(
 
 def interpolate(curve: Curve, x: float) -> float:
     """Value at `x` of the line through the points of `curve`."""
-    for (x0, y0), (x1, y1) in zip(curve, curve[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(curve):
         if x <= x1:
             return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
     return curve[-1][1]
@@ -108,14 +108,16 @@ class Base:
     source: str
     card: BaseCard
     unet: UNet2DConditionModel
-    vae: nn.Module
+    vae: Any  # AutoencoderKL or AutoencoderDC
     scheduler: DDIMScheduler
     device: torch.device
     dtype: torch.dtype
     revision: str | None = None
 
     @classmethod
-    def open(cls, source: str = POCKET, *, device: str | None = None, dtype: torch.dtype | None = None, revision: str | None = None) -> Base:
+    def open(
+        cls, source: str = POCKET, *, device: str | None = None, dtype: torch.dtype | None = None, revision: str | None = None
+    ) -> Base:
         """Load "pocket", a folder in diffusers layout, or a Hub repository ("owner/name"). Only safetensors is read.
 
         device: "cpu", "cuda", ...; by default a GPU if there is one. dtype: by default float32 on a CPU and float16 on a GPU.
@@ -228,7 +230,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("STYLEKIT_CACHE") or Path.home() / ".cache" / "stylekit")
 
 
-def _load(kind: type, location: str, subfolder: str, source: str, revision: str | None, dtype: torch.dtype) -> Any:
+def _load(kind: Any, location: str, subfolder: str, source: str, revision: str | None, dtype: torch.dtype) -> Any:
     try:
         return kind.from_pretrained(location, subfolder=subfolder, revision=revision, use_safetensors=True, torch_dtype=dtype)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

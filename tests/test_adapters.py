@@ -63,9 +63,16 @@ def test_applied_is_undone_bit_for_bit_even_after_an_exception(unet: UNet2DCondi
     first = output(unet)
     inject(unet, sketch)
     before = snapshot(unet)
-    with pytest.raises(KeyboardInterrupt), applied(unet, {"sketch": 1.0}):
-        assert not torch.equal(output(unet), first)
-        raise KeyboardInterrupt
+    seen: list[torch.Tensor] = []
+
+    def cancelled() -> None:
+        with applied(unet, {"sketch": 1.0}):
+            seen.append(output(unet))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cancelled()
+    assert not torch.equal(seen[0], first)
     assert all(torch.equal(unet.state_dict()[k], v) for k, v in before.items())
     assert torch.equal(output(unet), first)
 
@@ -95,7 +102,9 @@ def test_two_adapters_add_up(unet: UNet2DConditionModel) -> None:
     for lora in loras.values():
         inject(unet, lora)
     base = adapters.lora_layers(unet)["conv_out"].get_base_layer().weight.clone()
-    deltas = {n: torch.einsum("or,rikl->oikl", up[:, :, 0, 0], down) for n, lora in loras.items() for down, up in [lora.modules["conv_out"]]}
+    deltas = {
+        n: torch.einsum("or,rikl->oikl", up[:, :, 0, 0], down) for n, lora in loras.items() for down, up in [lora.modules["conv_out"]]
+    }
     with applied(unet, {"a": 0.25, "b": 0.5}):
         now = adapters.lora_layers(unet)["conv_out"].get_base_layer().weight
         assert torch.allclose(now, base + 0.25 * deltas["a"] + 0.5 * deltas["b"], atol=1e-5)

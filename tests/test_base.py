@@ -125,7 +125,9 @@ def test_interpolation() -> None:
     assert [interpolate(curve, x) for x in (0, 0.25, 0.5, 0.75, 1)] == [0, 5, 10, 10.5, 11]
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"title": 1}', '{"title":"a","license":"b","num_inference_steps":1,"dial_timestep":[[0,0]],"dial_scale":[]}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", '{"title": 1}', '{"title":"a","license":"b","num_inference_steps":1,"dial_timestep":[[0,0]],"dial_scale":[]}']
+)
 def test_broken_cards_are_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "stylekit.json"
     path.write_text(text)

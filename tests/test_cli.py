@@ -20,7 +20,21 @@ SMALL = ["--size", "128"]
 
 def test_one_photo_in_a_process_of_its_own(tmp_path: Path) -> None:
     out = tmp_path / "out.png"
-    command = [sys.executable, "-m", "stylekit", str(PHOTO), "--style", "sketch", "--strength", "0.8", "--seed", "5", "--out", str(out), *SMALL]
+    command = [
+        sys.executable,
+        "-m",
+        "stylekit",
+        str(PHOTO),
+        "--style",
+        "sketch",
+        "--strength",
+        "0.8",
+        "--seed",
+        "5",
+        "--out",
+        str(out),
+        *SMALL,
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "out.png" in done.stdout
     assert Image.open(out).size == Image.open(PHOTO).size

@@ -35,7 +35,9 @@ def reaches(path: Path, target: str) -> bool:
     return any(name == target or name.startswith(target + ".") for name in imports(path))
 
 
-@pytest.mark.parametrize(("part", "forbidden"), [("stylekit", ("training", "eval", "app")), ("training", ("eval", "app")), ("eval", ("training", "app"))])
+@pytest.mark.parametrize(
+    ("part", "forbidden"), [("stylekit", ("training", "eval", "app")), ("training", ("eval", "app")), ("eval", ("training", "app"))]
+)
 def test_no_import_against_the_direction(part: str, forbidden: tuple[str, ...]) -> None:
     assert list(sources(part))
     wrong = [(str(path), name) for path in sources(part) for name in forbidden if reaches(path, name)]

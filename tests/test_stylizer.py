@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from stylekit import adapters
 from stylekit.errors import StyleError, UnknownStyleError
 from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
-from stylekit.stylizer import Stylized, StylizeStep, Stylizer
+from stylekit.stylizer import Stylized, Stylizer, StylizeStep
 
 STYLES = ("sketch", "ukiyoe")
 
@@ -40,7 +41,7 @@ def test_strength_zero_is_the_photo(stylizer: Stylizer, photo: Image.Image) -> N
 def test_the_dial_moves_steadily_from_photo_to_style(stylizer: Stylizer, coffee: Image.Image, style: str) -> None:
     pictures = [stylizer.stylize(coffee, recipe(style, strength=s)).image for s in (0, 0.25, 0.5, 0.75, 1)]
     from_photo = [distance(coffee, p) for p in pictures]
-    steps = [distance(a, b) for a, b in zip(pictures, pictures[1:], strict=False)]
+    steps = [distance(a, b) for a, b in pairwise(pictures)]
     assert from_photo == sorted(from_photo)
     assert max(steps) < 0.6 * from_photo[-1]  # no jump: no quarter of the dial does most of the work
 

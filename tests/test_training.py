@@ -147,7 +147,13 @@ def test_configuration_is_strict(tmp_path: Path) -> None:
     path.write_text("style: fog\ntargets: procedure:sketch\nphotos: p\nout: o\nrank: 4\n")
     got = config.parse(LoraTraining, ["--config", str(path), "--lr", "0.01", "--limit", "none"], "x", "y")
     assert (got.style, got.rank, got.lr, got.limit, got.photos) == ("fog", 4, 0.01, None, Path("p"))
-    for text, word in (("rnak: 4", "rnak"), ("rank: four", "rank"), ("rank: 1.5", "rank"), ("- a", "not a list"), ("rank: 0", "at least 1")):
+    for text, word in (
+        ("rnak: 4", "rnak"),
+        ("rank: four", "rank"),
+        ("rank: 1.5", "rank"),
+        ("- a", "not a list"),
+        ("rank: 0", "at least 1"),
+    ):
         path.write_text(f"style: fog\ntargets: t\nphotos: p\nout: o\n{text}\n" if not text.startswith("-") else text)
         with pytest.raises(SettingError, match=word):
             config.parse(LoraTraining, ["--config", str(path)], "x", "y")

@@ -55,7 +55,9 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise SettingError(f"Unknown settings {', '.join(unknown)}: use {', '.join(fields)}.")
-    missing = [n for n, f in fields.items() if n not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    missing = [
+        n for n, f in fields.items() if n not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
     if missing:
         raise SettingError(f"The setting {missing[0]} is missing: give --{missing[0].replace('_', '-')} or put it into the configuration.")
     return kind(**{name: _convert(name, value, hints[name]) for name, value in values.items()})

@@ -100,7 +100,9 @@ def save(
         os.replace(part, path)
     except (OSError, RuntimeError) as error:
         part.unlink(missing_ok=True)
-        raise StyleError(f"The checkpoint {path} could not be written ({error}): free some space and resume; the last one is whole.") from error
+        raise StyleError(
+            f"The checkpoint {path} could not be written ({error}): free some space and resume; the last one is whole."
+        ) from error
 
 
 def restore(

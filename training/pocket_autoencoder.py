@@ -13,6 +13,8 @@ principal components of 8x8x3 patches give about 31 dB at once. This module writ
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers import AutoencoderDC
 from torch import nn
@@ -101,7 +103,7 @@ def _set_point(conv: nn.Conv2d, matrix: torch.Tensor, bias: torch.Tensor | None 
         conv.bias.copy_(torch.zeros_like(conv.bias) if bias is None else bias.to(conv.bias))
 
 
-def _set_up(up: nn.Module, carried: int) -> None:
+def _set_up(up: Any, carried: int) -> None:
     """Depth-to-space of the first `carried` input channels; the other outputs are zero.
 
     The block adds `conv(x)` and a shortcut that repeats every input channel `repeats` times, so the convolution starts as the wanted
@@ -133,6 +135,6 @@ def decode(vae: AutoencoderDC, latents: torch.Tensor) -> torch.Tensor:
 
 def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
     """Peak signal-to-noise ratio in dB of pictures in [-1, 1], after clamping and rounding to 8 bits."""
-    quantise = [((t.clamp(-1, 1) + 1) * 127.5).round() for t in (a, b)]
-    mse = F.mse_loss(*quantise)
+    first, second = (((t.clamp(-1, 1) + 1) * 127.5).round() for t in (a, b))
+    mse = F.mse_loss(first, second)
     return float(10 * torch.log10(255**2 / mse))

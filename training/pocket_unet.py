@@ -89,4 +89,5 @@ def _layout(width: int) -> tuple[list[int], list[int], list[int]]:
 
 def _hold_constant(conv: nn.Conv2d, rows: list[int]) -> None:
     conv.weight[rows] = 0.0
-    conv.bias[rows] = torch.tensor([CONSTANT, -CONSTANT] * (len(rows) // 2))
+    if conv.bias is not None:
+        conv.bias[rows] = torch.tensor([CONSTANT, -CONSTANT] * (len(rows) // 2))

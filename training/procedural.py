@@ -143,9 +143,9 @@ def soft_steps(light: np.ndarray, steps: int, hardness: float) -> np.ndarray:
     """Quantise `light` in 0..1 to `steps` levels with smooth transitions."""
     scaled = light * steps
     nearest = np.floor(scaled) + 0.5
-    return ((nearest + 0.5 * np.tanh(hardness * (scaled - nearest - 0.5)) + 0.5 * np.tanh(hardness * (scaled - nearest + 0.5))) / steps).astype(
-        np.float32
-    )
+    return (
+        (nearest + 0.5 * np.tanh(hardness * (scaled - nearest - 0.5)) + 0.5 * np.tanh(hardness * (scaled - nearest + 0.5))) / steps
+    ).astype(np.float32)
 
 
 PROCEDURES: dict[str, Callable[..., np.ndarray]] = {"sketch": pencil_sketch, "ukiyoe": ukiyoe_print}

@@ -1,6 +1,7 @@
-"""Train a LoRA style adapter on content-style pairs.
+r"""Train a LoRA style adapter on content-style pairs.
 
-    python -m training.train_lora --config training/configs/sketch.yaml --photos DIR --split FILE --work runs/sketch --out styles/sketch/pocket
+    python -m training.train_lora --config training/configs/sketch.yaml --photos DIR --split FILE \
+        --work runs/sketch --out styles/sketch/pocket
 
 The adapter learns to turn a photo, taken to a low noise level, into its target in one denoising step. The loss is
 
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -39,7 +41,7 @@ from training.pairs import Pair, load_pairs
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 
-def _setting(default: object, text: str):
+def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
@@ -102,7 +104,7 @@ class LoraTraining:
         return hashlib.sha256(repr(sorted((k, str(v)) for k, v in values.items())).encode()).hexdigest()
 
 
-def add_adapter(unet: nn.Module, settings: LoraTraining) -> list[nn.Parameter]:
+def add_adapter(unet: Any, settings: LoraTraining) -> list[nn.Parameter]:
     """A fresh adapter in `unet`, alpha = rank so that its own scale is 1; the parameters to train."""
     ranks: dict[str, int] = {}
     for name, module in unet.named_modules():

@@ -232,7 +232,7 @@ def train_unet(args: argparse.Namespace) -> None:
     if path.exists():
         state = torch.load(path)
         start = state["step"]
-        for p, value, average in zip(parameters, state["parameters"], state["ema"], strict=True):
+        for p, value in zip(parameters, state["parameters"], strict=True):
             p.data.copy_(value)
         ema = state["ema"]
         optimizer.load_state_dict(state["optimizer"])
@@ -247,7 +247,9 @@ def train_unet(args: argparse.Namespace) -> None:
         rate = args.lr * min(1.0, step / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        crops = [data.random_crop([rng.choice(pools[rng.choices(names, shares)[0]])], LATENT_CROP, rng, flip=False)[0] for _ in range(args.batch)]
+        crops = [
+            data.random_crop([rng.choice(pools[rng.choices(names, shares)[0]])], LATENT_CROP, rng, flip=False)[0] for _ in range(args.batch)
+        ]
         clean = data.batches_of(crops)
         timesteps = draw_timesteps(args.batch, generator)
         noise = torch.randn(clean.shape, generator=generator)
@@ -311,6 +313,9 @@ def export(args: argparse.Namespace) -> None:
         "requires_safety_checker": False,
     }
     (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    if args.split:
+        ids = data.held_out_ids(args.split)
+        (out / "held_out.txt").write_text("\n".join(str(i) for i in ids) + "\n")
     (out / "stylekit.json").write_text(json.dumps(CARD, indent=2) + "\n")
 
 
@@ -335,6 +340,7 @@ def build_parser() -> argparse.ArgumentParser:
     stage.set_defaults(run=export)
     stage.add_argument("--work", type=Path, default=Path("runs/pocket"))
     stage.add_argument("--out", type=Path, default=Path("assets/pocket"))
+    stage.add_argument("--split", type=Path, help="write the ids of the held-out photos beside the weights")
     return parser
 
 

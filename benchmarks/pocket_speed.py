@@ -1,0 +1,79 @@
+"""Speed and memory of the pocket base on this machine: printed, never asserted.
+
+    python benchmarks/pocket_speed.py
+
+Prints the seconds from nothing to the first picture, the median and slowest of warm 512x512 pictures end to end (photo in, photo out),
+the time of each part, and the peak memory of the process with the page's libraries loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+STARTED = time.perf_counter()
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+WARM_RUNS = 9
+
+
+def main() -> None:
+    import gradio  # noqa: F401  (part of the app's memory)
+    import torch
+    from PIL import Image
+
+    from stylekit import adapters
+    from stylekit.images import to_tensor
+    from stylekit.mix import StyleMix
+    from stylekit.recipe import Recipe
+    from stylekit.stylizer import Stylizer
+
+    stylizer = Stylizer.open()
+    photo = Image.open(ROOT / "assets" / "photos" / "astronaut.jpg").convert("RGB").resize((512, 512))
+    names = [style.name for style in stylizer.library][:2]
+    recipe = Recipe(mix=StyleMix.of(names[0]))
+    stylizer.stylize(photo, recipe)
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, {stylizer.base.dtype}"
+    )
+    print(f"first picture after start      {time.perf_counter() - STARTED:6.2f} s")
+    for label, changes in (
+        ("one style, 1 step", {}),
+        ("two styles blended, 1 step", {"mix": StyleMix.of(",".join(f"{n}:0.5" for n in names))}),
+        ("one style, 4 steps", {"num_inference_steps": 4}),
+    ):
+        times = [stylizer.stylize(photo, recipe.with_(**changes)).seconds for _ in range(WARM_RUNS)]
+        print(f"{label:30s} {statistics.median(times):6.2f} s median, {max(times):.2f} s slowest of {WARM_RUNS}, 512x512 end to end")
+    base = stylizer.base
+    with torch.inference_mode():
+        pixels = to_tensor(photo)
+        latents, embeds = base.encode(pixels), base.prompt_embeds()
+
+        def apply_and_undo() -> None:
+            with adapters.applied(base.unet, {names[0]: 1.0}):
+                pass
+
+        parts = {
+            "encode": lambda: base.encode(pixels),
+            "denoise": lambda: base.denoise(latents, 20, embeds),
+            "decode": lambda: base.decode(latents),
+            "apply and undo an adapter": apply_and_undo,
+        }
+        for label, part in parts.items():
+            times = []
+            for _ in range(5):
+                begun = time.perf_counter()
+                part()
+                times.append(time.perf_counter() - begun)
+            print(f"  {label:28s} {statistics.median(times):6.3f} s")
+    print(f"peak memory                    {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:6.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

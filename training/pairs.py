@@ -28,20 +28,26 @@ LONG_SIDES = (448, 544, 640)
 UNIT = 1.15  # pixels; width of a fine line at every size (see training.procedural)
 
 
-def make_pair(photo: Path, targets: str, long_side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Photo and target as uint8 RGB arrays of the same size, a multiple of 8."""
+def make_pair(photo: Path, targets: str, long_side: int, phase: tuple[int, int] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
+    """Photo and target as uint8 RGB arrays of the same size, a multiple of 8.
+
+    phase: pixels cut off at the top and left, so that edges meet the autoencoder's 8x8 patches anywhere. It is cut before the target is
+    made, because some procedures put things into the patches themselves.
+    """
     picture = open_picture(photo)
     picture = data.scale_to(picture, min(long_side, max(picture.size)))
-    array = np.asarray(picture)
+    w, h = ((n - cut) // 8 * 8 for n, cut in zip(picture.size, phase[::-1], strict=True))
+    box = (phase[1], phase[0], phase[1] + w, phase[0] + h)
+    array = np.asarray(picture.crop(box))
     if targets.startswith("procedure:"):
         return array, PROCEDURES[targets.removeprefix("procedure:")](array, unit=UNIT)
     path = next((p for p in data.list_pictures(Path(targets)) if p.stem == photo.stem), None)
     if path is None:
         raise StyleError(f"{targets} has no target for {photo.name}: name it {photo.stem}.png.")
-    return array, np.asarray(open_picture(path).resize(picture.size, Image.Resampling.LANCZOS))
+    return array, np.asarray(open_picture(path).resize(picture.size, Image.Resampling.LANCZOS).crop(box))
 
 
-def _make(job: tuple[Path, str, int]) -> tuple[np.ndarray, np.ndarray] | str:
+def _make(job: tuple[Path, str, int, tuple[int, int]]) -> tuple[np.ndarray, np.ndarray] | str:
     import cv2
 
     cv2.setNumThreads(1)
@@ -60,7 +66,7 @@ def load_pairs(base: Base, photos: Sequence[Path], targets: str, seed: int, cach
     if path.exists():
         return torch.load(path)
     rng = random.Random(seed)
-    jobs = [(photo, targets, side) for photo in photos for side in rng.sample(LONG_SIDES, 2)]
+    jobs = [(photo, targets, side, (rng.randrange(8), rng.randrange(8))) for photo in photos for side in rng.sample(LONG_SIDES, 2)]
     pairs: list[Pair] = []
     workers = max(1, (os.cpu_count() or 2) // 2)
     with ProcessPoolExecutor(workers) as pool, torch.inference_mode():
@@ -68,10 +74,8 @@ def load_pairs(base: Base, photos: Sequence[Path], targets: str, seed: int, cach
             if isinstance(made, str):
                 tqdm.write(f"left out: {made}")
                 continue
-            top, left = rng.randrange(8), rng.randrange(8)  # another phase of the 8x8 grid for every pair
-            both = [torch.from_numpy(np.ascontiguousarray(a[top:, left:])).permute(2, 0, 1)[None].float() / 127.5 - 1 for a in made]
-            h, w = (n // 8 * 8 for n in both[0].shape[2:])
-            first, second = (base.encode(t[:, :, :h, :w])[0].half() for t in both)
+            both = (torch.from_numpy(array.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1 for array in made)
+            first, second = (base.encode(pixels)[0].half() for pixels in both)
             if min(first.shape[1:]) >= crop:
                 pairs.append((first, second))
     if not pairs:

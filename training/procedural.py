@@ -32,6 +32,33 @@ SAGE = (132, 152, 112)
 BROWN = (122, 84, 62)
 GREY = (150, 146, 138)
 UKIYOE_PALETTE = (SUMI, PRUSSIAN, INDIGO, SKY, PAPER, OCHRE, VERMILION, ROSE, PINE, SAGE, BROWN, GREY)
+POP_PALETTE = (
+    (14, 12, 20),
+    (250, 246, 236),
+    (226, 36, 44),
+    (252, 214, 36),
+    (32, 92, 200),
+    (84, 190, 232),
+    (246, 132, 170),
+    (250, 144, 40),
+    (40, 158, 92),
+    (120, 52, 140),
+    (255, 196, 168),
+)
+QUIET_PALETTE = (
+    (40, 42, 48),
+    (242, 236, 224),
+    (206, 196, 178),
+    (146, 142, 136),
+    (84, 88, 96),
+    (186, 74, 56),
+    (222, 168, 92),
+    (62, 96, 128),
+    (152, 182, 196),
+    (112, 130, 98),
+    (206, 148, 124),
+    (116, 78, 58),
+)
 GRAPHITE = (46, 45, 48)
 DRAWING_PAPER = (250, 248, 242)
 
@@ -125,18 +152,77 @@ def ukiyoe_print(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
     warmth = np.maximum(lab[..., 1], 0) + np.maximum(lab[..., 2], 0)
     cool = 24 * np.clip(1 - stepped, 0, 1) ** 1.5 * np.exp(-warmth / 9)  # but wood and dark skin stay warm
     ask = np.stack([stepped * 100, lab[..., 1] * muted, lab[..., 2] * muted - cool], -1)
-    inks = cv2.cvtColor(np.array(UKIYOE_PALETTE, np.float32)[None] / 255, cv2.COLOR_RGB2LAB)[0]
-    distance = ((ask[..., None, :] - inks) ** 2 * np.array([0.55, 1.0, 1.0])).sum(-1)
-    distance[..., 0] += 380.0  # black is for the lines; large darks are printed in blue
-    weight = np.exp(-(distance - distance.min(-1, keepdims=True)) / 90.0)
-    weight /= weight.sum(-1, keepdims=True)
-    mixed = (weight[..., None] * inks).sum(-2)
+    handicap = np.zeros(len(UKIYOE_PALETTE))
+    handicap[0] = 380.0  # black is for the lines; large darks are printed in blue
+    mixed = choose_inks(ask, UKIYOE_PALETTE, softness=90.0, handicap=handicap)
     mixed[..., 0] = 0.6 * mixed[..., 0] + 0.4 * (stepped * 82 + 12)
     printed = np.clip(cv2.cvtColor(mixed.astype(np.float32), cv2.COLOR_LAB2RGB), 0, 1) * 255
     key = flatten(cv2.medianBlur(picture, 3), 2, 2.5 * unit, 10)
     dark_side = edge_lines(local_contrast(luminance(key), 30 * unit), 1.15 * unit, 52.0, 0.55)
     lines = np.maximum(dark_side, outlines(key, 0.8 * unit, 0.06, 0.8) * 0.9)
     return np.clip(lay(lines * 0.9, printed, SUMI), 0, 255).round().astype(np.uint8)
+
+
+def pop_art(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
+    """A comic panel: bold flat colour, thick black outlines, and halftone dots in the half-tones.
+
+    There is one dot in every 8x8 cell, the patch that one latent pixel of the pocket base stands for.
+    """
+    unit = unit or unit_length(picture)
+    calm = cv2.medianBlur(picture, 2 * round(2 * unit) + 1)
+    lab = cv2.cvtColor(flatten(calm, 3, 4 * unit, 10).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    light = lab[..., 0] / 100
+    open_light = np.clip(light + 0.35 * (light - blur(light, 50 * unit)), 0, 1) ** 0.75
+    punch = np.clip(0.5 + (open_light - 0.5) * 1.25, 0, 1)
+    chroma = np.hypot(lab[..., 1], lab[..., 2]) + 1e-3
+    loud = 85 * np.tanh(chroma / 28) / chroma
+    ask = np.stack([soft_steps(punch, 4, 9.0) * 100, lab[..., 1] * loud, lab[..., 2] * loud - 6], -1)
+    handicap = np.zeros(len(POP_PALETTE))
+    handicap[0] = 350.0
+    flat = (
+        np.clip(cv2.cvtColor(choose_inks(ask, POP_PALETTE, softness=130.0, handicap=handicap).astype(np.float32), cv2.COLOR_LAB2RGB), 0, 1)
+        * 255
+    )
+    tone = np.clip(1.15 - punch * 1.25, 0, 1)  # how much ink the dots carry
+    half = np.clip(1 - np.abs(punch - 0.6) / 0.3, 0, 1)  # only half-tones are dotted
+    radius = np.sqrt(tone / np.pi) * 8 * 1.05
+    rows, columns = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    distance = np.hypot((rows % 8) - 3.5, (columns % 8) - 3.5)
+    dots = np.clip(radius - distance + 0.5, 0, 1) * np.clip(half * 2.5, 0, 1)
+    darker = flat * np.array([0.80, 0.42, 0.50], np.float32)
+    dotted = flat * (1 - 0.75 * dots[..., None]) + darker * 0.75 * dots[..., None]
+    key = flatten(cv2.medianBlur(picture, 3), 2, 2.5 * unit, 10)
+    lines = np.maximum(edge_lines(local_contrast(luminance(key), 30 * unit), 1.5 * unit, 60.0, 0.6), outlines(key, 1.15 * unit, 0.07, 1.0))
+    return np.clip(lay(np.clip(lines, 0, 1), dotted, (12, 10, 16)), 0, 255).round().astype(np.uint8)
+
+
+def minimalism(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
+    """A few large flat fields in quiet colours: no lines, no texture, no small things."""
+    unit = unit or unit_length(picture)
+    calm = picture
+    for _ in range(2):
+        calm = cv2.medianBlur(calm, 2 * round(5 * unit) + 1)
+    lab = cv2.cvtColor(flatten(calm, 3, 6 * unit, 12).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    light = lab[..., 0] / 100
+    stepped = soft_steps(np.clip(light**0.8, 0, 1), 4, 14.0)
+    chroma = np.hypot(lab[..., 1], lab[..., 2]) + 1e-3
+    quiet = 44 * np.tanh(chroma / 30) / chroma
+    ask = np.stack([stepped * 100, lab[..., 1] * quiet, lab[..., 2] * quiet], -1)
+    mixed = choose_inks(ask, QUIET_PALETTE, softness=40.0)
+    return (np.clip(cv2.cvtColor(mixed.astype(np.float32), cv2.COLOR_LAB2RGB), 0, 1) * 255).round().astype(np.uint8)
+
+
+def choose_inks(
+    ask: np.ndarray, palette: tuple[tuple[int, int, int], ...], softness: float, handicap: np.ndarray | None = None
+) -> np.ndarray:
+    """Lab colours (H, W, 3): the inks nearest to `ask`, soft at the borders. Hue counts more than tone; `handicap` keeps an ink rare."""
+    inks = cv2.cvtColor(np.array(palette, np.float32)[None] / 255, cv2.COLOR_RGB2LAB)[0]
+    distance = ((ask[..., None, :] - inks) ** 2 * np.array([0.55, 1.0, 1.0])).sum(-1)
+    if handicap is not None:
+        distance = distance + handicap
+    weight = np.exp(-(distance - distance.min(-1, keepdims=True)) / softness)
+    weight /= weight.sum(-1, keepdims=True)
+    return (weight[..., None] * inks).sum(-2)
 
 
 def soft_steps(light: np.ndarray, steps: int, hardness: float) -> np.ndarray:
@@ -148,4 +234,9 @@ def soft_steps(light: np.ndarray, steps: int, hardness: float) -> np.ndarray:
     ).astype(np.float32)
 
 
-PROCEDURES: dict[str, Callable[..., np.ndarray]] = {"sketch": pencil_sketch, "ukiyoe": ukiyoe_print}
+PROCEDURES: dict[str, Callable[..., np.ndarray]] = {
+    "sketch": pencil_sketch,
+    "ukiyoe": ukiyoe_print,
+    "popart": pop_art,
+    "minimalism": minimalism,
+}

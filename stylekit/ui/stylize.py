@@ -13,17 +13,15 @@ import json
 import logging
 import queue
 import re
-import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import gradio as gr
-from gradio.data_classes import ImageData
 from PIL import Image, ImageOps
 
 from stylekit.errors import PictureError, SettingError, StyleError
@@ -31,7 +29,7 @@ from stylekit.images import open_picture, save_png
 from stylekit.mix import StyleMix
 from stylekit.recipe import DEFAULT_SIZE, Recipe
 
-if TYPE_CHECKING:  # the engine brings torch and diffusers along; the page comes up without waiting for them
+if TYPE_CHECKING:
     from stylekit.styles import Style
     from stylekit.stylizer import Stylized, StylizeStep
 
@@ -45,13 +43,13 @@ MODEL_QUEUE = "model"  # concurrency_id of every listener that touches the model
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 BEAT = 0.25  # seconds between signs of life; Gradio can stop a listener only at one
 DISPLAY_SIDE = 1280  # pixels the browser gets to see; the download is whole
-THUMBNAIL_SIDE = 240  # pixels
+THUMBNAIL = (300, 200)  # pixels
 MAX_STEPS = 8
 SIZES = (512, 768, 1024)  # pixels
 SEEDS = 2**31  # range of the dice
-SHOWN_BY_BROWSERS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif")
 
 NO_PHOTO = "There is no photo yet: upload one, or click an example."
+PHOTO_GONE = "The photo is no longer on the server, which keeps uploads for a while only: upload it again."
 WELCOME = "Choose a photo and a style."
 CANCELLED = "Cancelled. Your photo and settings are still here."
 FAILED = "Something went wrong on the server and is in its log. Your photo and settings are still here: try again."
@@ -74,7 +72,8 @@ element.addEventListener("click", (event) => {
 });
 """
 BUSY_SCRIPT = """() => {
-  if (matchMedia("(max-width: 768px)").matches) document.getElementById("result").scrollIntoView({behavior: "smooth"});
+  const result = document.getElementById("result");
+  if (matchMedia("(max-width: 768px)").matches) setTimeout(() => result.scrollIntoView({behavior: "smooth"}), 500);
   return [%s, {interactive: false, __type__: "update"}, {interactive: true, __type__: "update"}];
 }"""
 IDLE_SCRIPT = """() => [{interactive: true, __type__: "update"}, {interactive: false, __type__: "update"}]"""
@@ -85,12 +84,14 @@ DICE_SCRIPT = f"() => Math.floor(Math.random() * {SEEDS})"
 class StylizeTab:
     """The tab's components, for tabs that set a photo or a style here.
 
-    kept_photo: the last good photo, which a bad upload falls back to. comparison: the result, or before the first one an example of the
-    style. wall_label: what hangs under it, the label and the download.
+    photo shows the file at photo_path, small; drop stands in its place before there is one. comparison: the result, or before the first
+    one an example of the style. wall_label: what hangs under it, the label and the download.
     """
 
+    drop: gr.File
     photo: gr.Image
-    kept_photo: gr.State
+    change: gr.UploadButton
+    photo_path: gr.State
     examples: gr.HTML
     style: gr.HTML
     strength: gr.Slider
@@ -120,8 +121,10 @@ def create_tab(
     tab = _lay_out(styles, examples, default_size)
     actions = _Actions(tab, styles, run, examples, base)
 
-    tab.photo.input(actions.check_photo, [tab.photo, tab.kept_photo], [tab.photo, tab.kept_photo, tab.status], **PRIVATE)
-    tab.examples.select(actions.take_example, None, [tab.photo, tab.kept_photo, tab.status], **PRIVATE)
+    photo_parts = [tab.drop, tab.photo, tab.change, tab.photo_path, tab.status]
+    tab.drop.upload(actions.take_upload, tab.drop, photo_parts, **PRIVATE)
+    tab.change.upload(actions.take_upload, tab.change, photo_parts, **PRIVATE)
+    tab.examples.select(actions.take_example, None, photo_parts, **PRIVATE)
     tab.style.input(actions.show_style, [tab.style, tab.has_result], [tab.comparison, tab.label], **PRIVATE)
     tab.dice.click(None, None, tab.seed, js=DICE_SCRIPT, **PRIVATE)
 
@@ -130,7 +133,7 @@ def create_tab(
     clicked = tab.go.click(None, None, [tab.status, tab.go, tab.cancel], js=busy, **PRIVATE)
     running = clicked.then(
         actions.stylize,
-        [tab.photo, tab.style, tab.strength, tab.seed, tab.steps, tab.size],
+        [tab.photo_path, tab.style, tab.strength, tab.seed, tab.steps, tab.size],
         [tab.status, tab.live, tab.comparison, tab.wall_label, tab.label, tab.download, tab.has_result],
         concurrency_id=MODEL_QUEUE,
         concurrency_limit=1,
@@ -138,9 +141,9 @@ def create_tab(
     )
     # however the run ended, even refused by a full queue, the buttons come back
     running.then(None, None, [tab.go, tab.cancel], js=IDLE_SCRIPT, **PRIVATE)
-    tab.cancel.click(
-        actions.after_cancel, None, [tab.status, tab.live, tab.comparison, tab.wall_label], cancels=[running], queue=False, **PRIVATE
-    )
+    # only once the run is gone, lest a late step paint over what is said
+    cancelled = tab.cancel.click(None, None, None, cancels=[running], **PRIVATE)
+    cancelled.then(actions.after_cancel, None, [tab.status, tab.live, tab.comparison, tab.wall_label], **PRIVATE)
     return tab
 
 
@@ -148,19 +151,21 @@ def _lay_out(styles: Sequence[Style], examples: Sequence[Path], default_size: in
     first = styles[0] if styles else None
     with gr.Row(elem_id="studio"):
         with gr.Column(scale=4, min_width=300):
-            photo = gr.Image(type="filepath", sources=["upload", "clipboard"], label="Photo", height=250, elem_id="photo", buttons=[])
-            # Gradio would open the upload itself and answer a broken one with a traceback; `open_picture` answers in a sentence. A
-            # subclass would do too, but for every subclass of a component Gradio writes a .pyi file beside the module.
-            photo.preprocess = _path_of_upload  # type: ignore[method-assign]
-            choices = [_choice(path.stem, path.stem.replace("_", " "), path) for path in examples]
-            example_row = gr.HTML(
-                html_template=EXAMPLES_TEMPLATE,
-                js_on_load=EXAMPLES_SCRIPT,
-                choices=choices,
-                visible=bool(choices),
-                apply_default_css=False,
-                elem_id="examples",
-            )
+            gr.HTML('<h2 class="sk-heading">Photo</h2>', apply_default_css=False, js_on_load=None)
+            # gr.Image would open an upload itself and answer a broken one with a traceback; gr.File hands the file over unopened
+            drop = gr.File(file_types=["image"], label="Photo", show_label=False, height=190, elem_id="drop")
+            photo = gr.Image(visible=False, label="Photo", show_label=False, interactive=False, height=190, buttons=[], elem_id="photo")
+            with gr.Row(elem_id="more-photos"):
+                choices = [_choice(path.stem, path.stem.replace("_", " "), path) for path in examples]
+                example_row = gr.HTML(
+                    html_template=EXAMPLES_TEMPLATE,
+                    js_on_load=EXAMPLES_SCRIPT,
+                    choices=choices,
+                    visible=bool(choices),
+                    apply_default_css=False,
+                    elem_id="examples",
+                )
+                change = gr.UploadButton("Change photo", file_types=["image"], visible=False, size="sm", scale=0, elem_id="change")
             style = gr.HTML(
                 first.name if first else None,
                 html_template=STYLE_TEMPLATE,
@@ -169,16 +174,15 @@ def _lay_out(styles: Sequence[Style], examples: Sequence[Path], default_size: in
                 apply_default_css=False,
                 elem_id="style",
             )
-            strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="0 is the photo, 1 the full style.", elem_id="strength")
-            with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-                with gr.Row(elem_id="seed-row"):
-                    seed = gr.Number(0, precision=0, label="Seed", info="The same seed gives the same picture.", elem_id="seed")
-                    dice = gr.Button("🎲", elem_id="dice", size="lg")
-                with gr.Row():
-                    counts = [("Auto", 0), *((str(n), n) for n in range(1, MAX_STEPS + 1))]
-                    steps = gr.Dropdown(counts, value=0, label="Steps", min_width=100, elem_id="steps")
-                    sizes = [(f"{n} px", n) for n in sorted({*SIZES, default_size})]
-                    size = gr.Dropdown(sizes, value=default_size, label="Working size", min_width=100, elem_id="size")
+            with gr.Row(elem_id="dials"):
+                strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", buttons=[], min_width=120, scale=3, elem_id="strength")
+                seed = gr.Number(0, precision=0, label="Seed", min_width=80, scale=1, elem_id="seed")
+                dice = gr.Button("Random seed", min_width=44, scale=0, elem_id="dice")
+            with gr.Accordion("Advanced", open=False, elem_id="advanced"), gr.Row():
+                counts = [("Auto", 0), *((str(n), n) for n in range(1, MAX_STEPS + 1))]
+                steps = gr.Dropdown(counts, value=0, label="Steps", min_width=100, elem_id="steps")
+                sizes = [(f"{n} px", n) for n in sorted({*SIZES, default_size})]
+                size = gr.Dropdown(sizes, value=default_size, label="Working size", min_width=100, elem_id="size")
             with gr.Row(elem_id="actions"):
                 go = gr.Button("Stylize", variant="primary", elem_id="go")
                 cancel = gr.Button("Cancel", interactive=False, elem_id="cancel")
@@ -186,14 +190,16 @@ def _lay_out(styles: Sequence[Style], examples: Sequence[Path], default_size: in
             status = gr.HTML(_say(WELCOME), apply_default_css=False, js_on_load=None, elem_id="status")
             live = gr.Image(visible=False, label="Preview", show_label=False, interactive=False, buttons=[], elem_id="live")
             comparison = gr.ImageSlider(
-                _example_pair(first), show_label=False, interactive=False, buttons=["fullscreen"], max_height=620, elem_id="comparison"
+                _example_pair(first), show_label=False, interactive=False, buttons=["fullscreen"], max_height=560, elem_id="comparison"
             )
             with gr.Row(elem_id="wall-label") as wall_label:
                 label = gr.HTML(_example_label(first), apply_default_css=False, js_on_load=None, elem_id="label", scale=1)
                 download = gr.DownloadButton("Download PNG", visible=False, elem_id="download", size="md")
     return StylizeTab(
+        drop=drop,
         photo=photo,
-        kept_photo=gr.State(None),
+        change=change,
+        photo_path=gr.State(None),
         examples=example_row,
         style=style,
         strength=strength,
@@ -224,35 +230,30 @@ class _Actions:
         self.base = base
         self.turn = threading.Lock()
 
-    def check_photo(self, path: str | None, kept: str | None) -> Iterator[Updates]:
-        """Take an upload if it is a picture; else say why not, and put the photo before it back."""
-        tab = self.tab
-        if path is None:
-            yield {tab.kept_photo: None, tab.status: _say(WELCOME)}
-            return
+    def take_upload(self, path: str | None) -> Iterator[Updates]:
+        """Take an upload if it is a picture; else say why not, and leave the photo before it in place."""
         try:
-            photo = open_picture(path)
+            if path:
+                yield from self._place(Path(path), Path(path).name)
         except PictureError as error:
-            yield {tab.photo: kept, tab.status: _complain(str(error))}
-            return
-        said = _say(f"{Path(path).name}, {photo.width} × {photo.height} pixels.")
-        if path.lower().endswith(SHOWN_BY_BROWSERS):
-            yield {tab.kept_photo: path, tab.status: said}
-            return
-        with tempfile.TemporaryDirectory(prefix="stylekit-") as folder:
-            shown = save_png(photo, Path(folder) / f"{Path(path).stem}.png")
-            yield {tab.photo: str(shown), tab.status: said}
+            yield {self.tab.drop: None, self.tab.status: _complain(str(error))}
 
     def take_example(self, event: gr.EventData) -> Iterator[Updates]:
         """Put an example photo where an upload would be."""
         index = getattr(event, "index", None)
-        if not isinstance(index, int) or not 0 <= index < len(self.examples):
-            return
-        source, tab = self.examples[index], self.tab
-        # a copy, since Gradio serves only files from its own folders and the temporary one
+        if isinstance(index, int) and 0 <= index < len(self.examples):
+            yield from self._place(self.examples[index], self.examples[index].stem.replace("_", " "))
+
+    def _place(self, path: Path, name: str) -> Iterator[Updates]:
+        tab, photo = self.tab, open_picture(path)
         with tempfile.TemporaryDirectory(prefix="stylekit-") as folder:
-            copy = shutil.copyfile(source, Path(folder) / source.name)
-            yield {tab.photo: str(copy), tab.status: _say(f"Example photo: {source.stem.replace('_', ' ')}.")}
+            yield {
+                tab.drop: gr.File(None, visible=False),
+                tab.photo: gr.Image(_save_display(photo, Path(folder) / "photo.jpg"), visible=True),
+                tab.change: gr.UploadButton(value=None, visible=True),
+                tab.photo_path: str(path),
+                tab.status: _say(f"{name}, {photo.width} × {photo.height} pixels."),
+            }
 
     def show_style(self, name: str | None, has_result: bool) -> Updates:
         """Until there is a result, the frame shows what the chosen style does to its own photo."""
@@ -266,6 +267,8 @@ class _Actions:
         try:
             if not path:
                 raise PictureError(NO_PHOTO)
+            if not Path(path).exists():
+                raise PictureError(PHOTO_GONE)
             recipe = self._recipe(style, strength, seed, steps, size)
             photo = open_picture(path)
             # Gradio copies the files it is given, so they are needed only while they are yielded
@@ -309,18 +312,20 @@ class _Actions:
             tab.comparison: gr.ImageSlider(visible=False),
             tab.wall_label: gr.Row(visible=False),
         }
+        from stylekit.stylizer import Stylized  # brings torch and diffusers along; the page came up without waiting for them
+
         for event in watch(lambda: self.run(photo, recipe), self.turn):
             seconds = time.monotonic() - started
             if event is None:
                 yield {tab.status: _say(said, "busy", done, seconds)}
-            elif hasattr(event, "total"):
-                said, done = f"Step {event.step} of {event.total}", event.step / event.total
-                shown = {tab.live: _save_display(event.preview, folder / f"step-{event.step}.jpg")} if event.preview else {}
-                yield {tab.status: _say(said, "busy", done, seconds)} | shown
-            else:
+            elif isinstance(event, Stylized):
                 yield {tab.status: _say("Saving", "busy", 1.0, seconds)}
                 yield self._hang(event, before, stem, folder)
                 return
+            else:
+                said, done = f"Step {event.step} of {event.total}", event.step / event.total
+                shown = {tab.live: _save_display(event.preview, folder / f"step-{event.step}.jpg")} if event.preview else {}
+                yield {tab.status: _say(said, "busy", done, seconds)} | shown
         raise RuntimeError("The engine ended without a picture.")
 
     def _hang(self, result: Stylized, before: str, stem: str, folder: Path) -> Updates:
@@ -338,7 +343,7 @@ class _Actions:
         }
 
 
-def watch(start: Callable[[], Iterator[T]], turn: threading.Lock) -> Iterator[T | None]:
+def watch(start: Callable[[], Iterator[T]], turn: threading.Lock) -> Generator[T | None, None, None]:
     """Iterate `start()` on a thread of its own: its items, and None every `BEAT` seconds between them; its exception, if it raises one.
 
     The thread holds `turn` while it works, so two never work at once. Closing this only sets a flag, because Gradio closes listeners on
@@ -352,6 +357,8 @@ def watch(start: Callable[[], Iterator[T]], turn: threading.Lock) -> Iterator[T 
             if stop.is_set():
                 return
         try:
+            if stop.is_set():
+                return
             iterator = start()
             try:
                 while not stop.is_set():
@@ -382,16 +389,12 @@ def watch(start: Callable[[], Iterator[T]], turn: threading.Lock) -> Iterator[T 
         stop.set()
 
 
-def _path_of_upload(payload: ImageData | None) -> str | None:
-    return payload.path if payload else None
-
-
 def _choice(name: str, title: str, picture: Path | None) -> dict[str, str]:
     """A picture to choose, for the templates. It travels inside the page, so no file of the server has to be opened to visitors."""
     source = ""
     if picture is not None:
         try:
-            square = ImageOps.fit(open_picture(picture), (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            square = ImageOps.fit(open_picture(picture), THUMBNAIL)
         except PictureError as error:
             log.warning("%s", error)
         else:
@@ -415,7 +418,9 @@ def _example_pair(style: Style | None) -> tuple[Image.Image, Image.Image] | None
 
 
 def _example_label(style: Style | None) -> str:
-    return _wall_label(style.title, f"{style.blurb} An example: drag the line.") if style else ""
+    if style is None:
+        return ""
+    return _wall_label(style.title, f"{style.blurb} An example: drag the line." if style.before and style.preview else style.blurb)
 
 
 def _wall_label(title: str, details: str) -> str:
@@ -439,5 +444,5 @@ def _say(text: str, state: str = "quiet", done: float | None = None, seconds: fl
 
 def _complain(sentence: str) -> str:
     """Show a user's mistake as a note that pops up; the status line that keeps it."""
-    gr.Warning(html.escape(sentence), title="That did not work")
+    gr.Warning(html.escape(sentence))
     return _say(sentence, "error")

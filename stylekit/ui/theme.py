@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import gradio as gr
+from gradio import themes
 
 HEADER = """<header class="sk-header"><h1>stylekit</h1><p>Turn a photograph into a drawing, a print or a painting.</p></header>"""
 
@@ -18,18 +18,18 @@ def launch_options() -> dict[str, Any]:
     return {"theme": theme(), "css": CSS, "footer_links": [], "run_history": False, "ssr_mode": False}
 
 
-def theme() -> gr.themes.Base:
+def theme() -> themes.Base:
     """Light and dark."""
-    # a font is served only if it is in this list, so the headings' Lora stands behind the text face
-    fonts = (gr.themes.LocalFont("Source Sans 3"), gr.themes.LocalFont("Lora"), "system-ui", "sans-serif")
-    return gr.themes.Base(
-        primary_hue=gr.themes.colors.stone,
-        secondary_hue=gr.themes.colors.stone,
-        neutral_hue=gr.themes.colors.stone,
-        font=fonts,
+    # Of Gradio's local fonts many (Lora, Source Sans 3, Lexend, ...) hold no lower-case letters; this one is whole at these weights.
+    text = themes.LocalFont("Source Sans Pro", weights=(400, 700))
+    return themes.Base(
+        primary_hue=themes.colors.stone,
+        secondary_hue=themes.colors.stone,
+        neutral_hue=themes.colors.stone,
+        font=(text, "system-ui", "sans-serif"),
         font_mono=("ui-monospace", "monospace"),
-        radius_size=gr.themes.sizes.radius_sm,
-        text_size=gr.themes.sizes.text_md,
+        radius_size=themes.sizes.radius_sm,
+        text_size=themes.sizes.text_md,
     ).set(
         body_background_fill="#f6f3ec",
         body_background_fill_dark="#171512",
@@ -51,7 +51,7 @@ def theme() -> gr.themes.Base:
         block_label_border_width="0px",
         block_title_text_weight="600",
         block_padding="0px",
-        layout_gap="18px",
+        layout_gap="16px",
         border_color_primary="#dcd5c7",
         border_color_primary_dark="#3a352e",
         border_color_accent="#b23a22",
@@ -92,25 +92,32 @@ def theme() -> gr.themes.Base:
 
 
 CSS = """
-:root { --sk-accent: #b23a22; --sk-mat: #ffffff; --sk-line: #dcd5c7; --sk-quiet: #6b6459; --sk-well: #efeae0; }
-:root.dark, :root .dark { --sk-accent: #e0745a; --sk-mat: #26221d; --sk-line: #3a352e; --sk-quiet: #a79f91; --sk-well: #1f1c18; }
+:root { --sk-accent: #b23a22; --sk-mat: #ffffff; --sk-line: #dcd5c7; --sk-quiet: #6b6459; --sk-well: #efeae0;
+  --sk-die: url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E\
+%3Crect x='3' y='3' width='18' height='18' rx='4' fill='none' stroke='%23000' stroke-width='1.8'/%3E\
+%3Ccircle cx='8' cy='8' r='1.6'/%3E%3Ccircle cx='16' cy='8' r='1.6'/%3E%3Ccircle cx='12' cy='12' r='1.6'/%3E\
+%3Ccircle cx='8' cy='16' r='1.6'/%3E%3Ccircle cx='16' cy='16' r='1.6'/%3E%3C/svg%3E"); }
+:root.dark, :root .dark { --color-accent: #e0745a;
+  --sk-accent: #e0745a; --sk-mat: #26221d; --sk-line: #3a352e; --sk-quiet: #a79f91; --sk-well: #1f1c18; }
 
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
-.gradio-container h1, .gradio-container h2, .sk-label b { font-family: Lora, Georgia, serif; }
-.sk-header { padding: 10px 0 2px; }
+/* Gradio hides what overflows, which would switch sticky off */
+.gradio-container { width: 100%; max-width: 1240px !important; margin: 0 auto !important; overflow: visible !important; }
+.gradio-container > div { padding: 16px clamp(12px, 3vw, 32px) !important; }
+.sk-header h1, .sk-label b { font-family: "Iowan Old Style", "Palatino Linotype", Palatino, Georgia, serif; }
+.sk-heading { margin: 0 0 -10px; font-weight: 600; font-size: 1rem; }
+.sk-header { padding: 4px 0 0; display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 18px; }
 .sk-header h1 { margin: 0; font-size: 2.1rem; line-height: 1.1; font-weight: 600; letter-spacing: -0.01em; }
 .sk-header h1::after { content: ""; display: inline-block; width: 9px; height: 9px; margin-left: 5px; background: var(--sk-accent); }
-.sk-header p { margin: 4px 0 0; color: var(--sk-quiet); font-size: 1.05rem; }
+.sk-header p { margin: 0; color: var(--sk-quiet); font-size: 1.05rem; }
 
 /* pictures to choose from */
 .sk-pictures { border: 0; margin: 0; padding: 0; min-width: 0; }
-.sk-pictures legend, .sk-examples > span { padding: 0; margin: 0 0 8px; font-weight: 600; font-size: 0.95rem; }
-.sk-pictures legend span { font-weight: 400; color: var(--sk-quiet); }
-.sk-grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 12px 10px; }
+.sk-pictures legend { padding: 0; margin: 0 0 8px; font-weight: 600; font-size: 1rem; }
+.sk-grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(max(96px, 30%), 1fr)); gap: 10px; }
 .sk-grid label { display: block; cursor: pointer; position: relative; min-width: 0; }
 .sk-grid input { position: absolute; opacity: 0; inset: 0; width: 100%; height: 100%; margin: 0; cursor: pointer; }
 .sk-grid img, .sk-grid .sk-blank {
-  display: block; width: 100%; aspect-ratio: 1; object-fit: cover; margin: 0; border-radius: 3px; background: var(--sk-well);
+  display: block; width: 100%; aspect-ratio: 3 / 2; object-fit: cover; margin: 0; border-radius: 3px; background: var(--sk-well);
   outline: 1px solid var(--sk-line); outline-offset: -1px; transition: outline-color 0.15s;
 }
 .sk-grid label > span { display: block; margin-top: 5px; font-size: 0.88rem; line-height: 1.2; color: var(--sk-quiet); }
@@ -120,20 +127,28 @@ CSS = """
 .sk-grid input:checked ~ span::before { content: "\\2713\\00a0"; }
 .sk-grid input:focus-visible ~ img, .sk-grid input:focus-visible ~ .sk-blank { box-shadow: 0 0 0 6px var(--sk-line); }
 
-.sk-examples { display: flex; align-items: center; gap: 8px; flex-wrap: wrap; }
+.sk-examples { display: flex; align-items: center; gap: 8px; flex-wrap: wrap; width: max-content; max-width: 100%; }
 .sk-examples > span { margin: 0 4px 0 0; font-weight: 400; font-size: 0.9rem; color: var(--sk-quiet); }
 .sk-examples button { padding: 0; border: 0; background: none; cursor: pointer; line-height: 0; border-radius: 3px; }
 .sk-examples img { width: 52px; height: 52px; object-fit: cover; margin: 0; border-radius: 3px; transition: opacity 0.15s; }
 .sk-examples button:hover img { opacity: 0.75; }
 .sk-examples button:focus-visible { outline: 2px solid var(--sk-accent); outline-offset: 2px; }
 
-#photo { background: var(--sk-mat); border: 1px solid var(--sk-line) !important; border-radius: 4px; }
-#seed-row { align-items: flex-end; flex-wrap: nowrap; }
-#dice { min-width: 44px; max-width: 56px; flex: none; }
+#drop, #photo { background: var(--sk-mat); border: 1px solid var(--sk-line) !important; border-radius: 4px; }
+#more-photos { align-items: center; justify-content: space-between; gap: 10px; flex-wrap: wrap; }
+#examples { flex: 0 1 auto; width: auto; }
+#change { flex: none; min-width: 0; padding: 5px 12px; }
+#studio .form { background: none; border: 0; gap: 16px; overflow: visible; box-shadow: none; }
+#dials { align-items: flex-end; flex-wrap: nowrap; }
+#dials .form { flex-wrap: nowrap; align-items: flex-start; }
+#dice { flex: none; width: 44px; min-width: 44px; padding: 0; height: 42px; font-size: 0; }
+#dice::before { content: ""; width: 22px; height: 22px; background: currentColor; mask: var(--sk-die) center / contain no-repeat; }
 #advanced { border: 0; border-top: 1px solid var(--sk-line); padding: 10px 0 0; background: none; }
-#actions { position: sticky; bottom: 0; z-index: 20; padding: 10px 0; background: var(--body-background-fill); flex-wrap: nowrap; }
-#go { flex: 2; }
-#cancel { flex: 1; }
+#actions { position: sticky; bottom: 0; z-index: 20; padding: 12px 0; background: var(--body-background-fill); flex-wrap: nowrap; }
+#actions::before { content: ""; position: absolute; inset: -18px 0 auto; height: 18px; pointer-events: none;
+  background: linear-gradient(transparent, var(--body-background-fill)); }
+#go { flex: 2; min-width: 0; }
+#cancel { flex: 1; min-width: 0; }
 
 /* the wall: a matted frame and its label */
 #result { gap: 12px; }
@@ -153,8 +168,10 @@ CSS = """
 
 @media (min-width: 769px) { #result { position: sticky; top: 20px; align-self: flex-start; } }
 @media (max-width: 768px) {
-  .gradio-container { padding: 12px !important; }
+  /* when a run scrolls the result up, the buttons above it stay in sight */
+  #result { scroll-margin-top: 76px; }
   #example, #live, #comparison { padding: 8px; }
   #download { width: 100%; }
+  .sk-examples img { width: 46px; height: 46px; }
 }
 """

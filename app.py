@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stylekit.stylizer import Stylizer
 
 PHOTOS = Path(__file__).resolve().parent / "assets" / "photos"
+EXAMPLES = ("astronaut", "chelsea", "china", "coffee", "flower", "rocket")
 CACHE_AGE = 24 * 3600  # seconds that uploads and results stay on the server
 
 
@@ -68,7 +69,7 @@ def build(settings: Settings) -> gr.Blocks:
             stylize.create_tab(
                 styles=StyleLibrary.open(settings.styles).styles,
                 run=lambda photo, recipe: stylizer.result().steps(photo, recipe),
-                examples=sorted(PHOTOS.glob("*.jpg")),
+                examples=[PHOTOS / f"{name}.jpg" for name in EXAMPLES],
                 base=settings.base,
                 default_size=settings.size,
             )

@@ -8,7 +8,6 @@ python -m stylekit PHOTO --recipe OUT.png --out AGAIN.png
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,8 +81,12 @@ def run(args: argparse.Namespace) -> int:
     jobs = list_jobs(args.photo, args.out)
     if len(jobs) == 1:  # a bad photo is told before the model is loaded
         open_picture(jobs[0][0])
+    from diffusers.utils.logging import disable_progress_bar, set_verbosity_error
+
     from stylekit.stylizer import Stylizer  # loads torch and diffusers: seconds that a wrong flag need not wait
 
+    disable_progress_bar()
+    set_verbosity_error()
     stylizer = Stylizer.open(recipe.base)
     for name in recipe.mix.names:
         stylizer.library[name]
@@ -107,7 +110,6 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    logging.getLogger("diffusers").setLevel(logging.ERROR)
     try:
         return 1 if run(args) else 0
     except StyleError as error:

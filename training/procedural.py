@@ -74,15 +74,25 @@ def blur(array: np.ndarray, sigma: float) -> np.ndarray:
 
 def luminance(picture: np.ndarray) -> np.ndarray:
     """CIE L in 0..1."""
-    return cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[..., 0] / 100
+    return to_lab(picture)[..., 0] / 100
+
+
+def to_lab(picture: np.ndarray) -> np.ndarray:
+    """uint8 RGB -> float32 CIE Lab, L in 0..100."""
+    return cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+
+
+def to_rgb(lab: np.ndarray) -> np.ndarray:
+    """CIE Lab -> float32 RGB in 0..255, clipped to what a screen shows."""
+    return np.clip(cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB), 0, 1) * 255
 
 
 def flatten(picture: np.ndarray, rounds: int, reach: float, tolerance: float) -> np.ndarray:
     """Edge-preserving smoothing: `rounds` of bilateral filtering in Lab, `reach` in pixels, `tolerance` in Lab units."""
-    lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab = to_lab(picture)
     for _ in range(rounds):
         lab = cv2.bilateralFilter(lab, int(2 * reach) | 1, tolerance, reach, borderType=cv2.BORDER_REFLECT)
-    return (np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1) * 255).round().astype(np.uint8)
+    return to_rgb(lab).round().astype(np.uint8)
 
 
 def ink_lines(light: np.ndarray, sigma: float, sharpness: float, level: float, softness: float) -> np.ndarray:
@@ -101,7 +111,7 @@ def edge_lines(light: np.ndarray, sigma: float, gain: float, threshold: float) -
 
 def outlines(picture: np.ndarray, sigma: float, level: float, hardness: float) -> np.ndarray:
     """Ink 0..1 along the borders between colours: the colour gradient per `sigma` beyond `level`."""
-    lab = cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) / 100
+    lab = to_lab(picture) / 100
     smooth = blur(lab, sigma)
     across, down = cv2.Sobel(smooth, -1, 1, 0, scale=0.125), cv2.Sobel(smooth, -1, 0, 1, scale=0.125)
     gradient = np.sqrt((across**2 + down**2).sum(-1)) * sigma
@@ -142,7 +152,7 @@ def ukiyoe_print(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
     """A colour woodblock print: few flat areas in old pigments on cream paper, held by indigo-black key lines."""
     unit = unit or unit_length(picture)
     calm = cv2.medianBlur(picture, 2 * round(2 * unit) + 1)  # takes grass and gravel away, leaves borders
-    lab = cv2.cvtColor(flatten(calm, 3, 4 * unit, 9).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab = to_lab(flatten(calm, 3, 4 * unit, 9))
     light = lab[..., 0] / 100
     open_light = np.clip(light + 0.3 * (light - blur(light, 50 * unit)), 0, 1) ** 0.72  # prints are bright: the paper is the light
     stepped = soft_steps(open_light, 5, 7.0)
@@ -156,7 +166,7 @@ def ukiyoe_print(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
     handicap[0] = 380.0  # black is for the lines; large darks are printed in blue
     mixed = choose_inks(ask, UKIYOE_PALETTE, softness=90.0, handicap=handicap)
     mixed[..., 0] = 0.6 * mixed[..., 0] + 0.4 * (stepped * 82 + 12)
-    printed = np.clip(cv2.cvtColor(mixed.astype(np.float32), cv2.COLOR_LAB2RGB), 0, 1) * 255
+    printed = to_rgb(mixed)
     key = flatten(cv2.medianBlur(picture, 3), 2, 2.5 * unit, 10)
     dark_side = edge_lines(local_contrast(luminance(key), 30 * unit), 1.15 * unit, 52.0, 0.55)
     lines = np.maximum(dark_side, outlines(key, 0.8 * unit, 0.06, 0.8) * 0.9)
@@ -170,7 +180,7 @@ def pop_art(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
     """
     unit = unit or unit_length(picture)
     calm = cv2.medianBlur(picture, 2 * round(2 * unit) + 1)
-    lab = cv2.cvtColor(flatten(calm, 3, 4 * unit, 10).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab = to_lab(flatten(calm, 3, 4 * unit, 10))
     light = lab[..., 0] / 100
     open_light = np.clip(light + 0.35 * (light - blur(light, 50 * unit)), 0, 1) ** 0.75
     punch = np.clip(0.5 + (open_light - 0.5) * 1.25, 0, 1)
@@ -179,10 +189,7 @@ def pop_art(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
     ask = np.stack([soft_steps(punch, 4, 9.0) * 100, lab[..., 1] * loud, lab[..., 2] * loud - 6], -1)
     handicap = np.zeros(len(POP_PALETTE))
     handicap[0] = 350.0
-    flat = (
-        np.clip(cv2.cvtColor(choose_inks(ask, POP_PALETTE, softness=130.0, handicap=handicap).astype(np.float32), cv2.COLOR_LAB2RGB), 0, 1)
-        * 255
-    )
+    flat = to_rgb(choose_inks(ask, POP_PALETTE, softness=130.0, handicap=handicap))
     tone = np.clip(1.15 - punch * 1.25, 0, 1)  # how much ink the dots carry
     half = np.clip(1 - np.abs(punch - 0.6) / 0.3, 0, 1)  # only half-tones are dotted
     radius = np.sqrt(tone / np.pi) * 8 * 1.05
@@ -202,14 +209,14 @@ def minimalism(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
     calm = picture
     for _ in range(2):
         calm = cv2.medianBlur(calm, 2 * round(5 * unit) + 1)
-    lab = cv2.cvtColor(flatten(calm, 3, 6 * unit, 12).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab = to_lab(flatten(calm, 3, 6 * unit, 12))
     light = lab[..., 0] / 100
     stepped = soft_steps(np.clip(light**0.8, 0, 1), 4, 14.0)
     chroma = np.hypot(lab[..., 1], lab[..., 2]) + 1e-3
     quiet = 44 * np.tanh(chroma / 30) / chroma
     ask = np.stack([stepped * 100, lab[..., 1] * quiet, lab[..., 2] * quiet], -1)
     mixed = choose_inks(ask, QUIET_PALETTE, softness=40.0)
-    return (np.clip(cv2.cvtColor(mixed.astype(np.float32), cv2.COLOR_LAB2RGB), 0, 1) * 255).round().astype(np.uint8)
+    return to_rgb(mixed).round().astype(np.uint8)
 
 
 def choose_inks(
@@ -228,10 +235,10 @@ def choose_inks(
 def soft_steps(light: np.ndarray, steps: int, hardness: float) -> np.ndarray:
     """Quantise `light` in 0..1 to `steps` levels with smooth transitions."""
     scaled = light * steps
-    nearest = np.floor(scaled) + 0.5
-    return (
-        (nearest + 0.5 * np.tanh(hardness * (scaled - nearest - 0.5)) + 0.5 * np.tanh(hardness * (scaled - nearest + 0.5))) / steps
-    ).astype(np.float32)
+    level = np.floor(scaled) + 0.5
+    within = scaled - level  # -0.5..0.5 inside a level
+    rise = 0.5 * np.tanh(hardness * (within - 0.5)) + 0.5 * np.tanh(hardness * (within + 0.5))
+    return ((level + rise) / steps).astype(np.float32)
 
 
 PROCEDURES: dict[str, Callable[..., np.ndarray]] = {

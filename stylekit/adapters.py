@@ -63,7 +63,7 @@ def read_lora(path: str | Path, name: str | None = None) -> LoraWeights:
     if path.suffix != ".safetensors":
         raise AdapterError(f"The adapter {path.name} is not a .safetensors file: other formats can run code and are not read.")
     if not path.is_file():
-        raise AdapterError(f"The adapter file {path} does not exist: check the style's card.")
+        raise AdapterError(f"The adapter file {path.name} does not exist: check the style's card.")
     if path.stat().st_size > MAX_BYTES:
         raise AdapterError(f"The adapter {path.name} is over {MAX_BYTES >> 20} MB: that is no LoRA.")
     try:

@@ -29,7 +29,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 class Adapter:
     """Card of one adapter: the base and kind it is for, its file, how it was made and from what.
 
-    scale: factor on the weight, so that 1 is the style at its best on every base.
+    scale: factor on the weight, so that 1 is the style at its best on every base. num_inference_steps: denoising steps that suit it, None
+    for the base's own number.
     """
 
     base: str
@@ -39,8 +40,11 @@ class Adapter:
     data: str
     license: str
     scale: float = 1.0
+    num_inference_steps: int | None = None
 
     def __post_init__(self) -> None:
+        if self.num_inference_steps is not None and self.num_inference_steps < 1:
+            raise StyleError(f"The adapter {self.path.name} asks for {self.num_inference_steps} steps: at least 1 is needed.")
         if self.kind not in KINDS:
             raise StyleError(f"The adapter {self.path} has kind {self.kind!r}: use one of {', '.join(KINDS)}.")
 
@@ -108,7 +112,7 @@ def read_style(path: Path) -> Style:
     adapters = []
     try:
         for entry in values.get("adapters", []):
-            _refuse_unknown(entry, {"base", "kind", "file", "made", "data", "license", "scale"}, path)
+            _refuse_unknown(entry, {"base", "kind", "file", "made", "data", "license", "scale", "num_inference_steps"}, path)
             adapters.append(
                 Adapter(
                     base=entry["base"],
@@ -118,6 +122,7 @@ def read_style(path: Path) -> Style:
                     data=entry["data"],
                     license=entry.get("license", values["license"]),
                     scale=float(entry.get("scale", 1.0)),
+                    num_inference_steps=entry.get("num_inference_steps"),
                 )
             )
         return Style(

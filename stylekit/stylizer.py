@@ -19,7 +19,7 @@ from stylekit import adapters, images, sampling
 from stylekit.base import ALIASES, POCKET, Base
 from stylekit.errors import StyleError
 from stylekit.recipe import Recipe
-from stylekit.styles import STYLES_FOLDER, StyleLibrary
+from stylekit.styles import STYLES_FOLDER, Adapter, StyleLibrary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class Stylizer:
         latents = base.encode(images.pad_to_grid(pixels, base.grid))
         noise = torch.randn(latents.shape, generator=torch.Generator("cpu").manual_seed(recipe.seed)).to(latents)
         start = min(base.card.timestep(recipe.strength), len(base.alphas_cumprod) - 1)
-        timesteps = sampling.timesteps_from(start, recipe.num_inference_steps or base.card.num_inference_steps)
+        timesteps = sampling.timesteps_from(start, recipe.num_inference_steps or self._default_steps(recipe))
         embeds = self._prompt_embeds(recipe.prompt)
         negative = self._prompt_embeds(None) if recipe.guidance_scale > 1 and recipe.prompt else None
 
@@ -122,13 +122,19 @@ class Stylizer:
         scale = self.base.card.adapter_scale(recipe.strength)
         weights = {}
         for name, weight in recipe.mix.within_budget().weights:
-            adapter = self.library[name].adapter(ALIASES.get(self.base.name, self.base.name))
-            weights[name] = weight * scale * adapter.scale
+            weights[name] = weight * scale * self._card(name).scale
         return weights
+
+    def _default_steps(self, recipe: Recipe) -> int:
+        """Steps where the recipe names none: the most that a style of the mix asks for, else the base's own."""
+        asked = [self._card(name).num_inference_steps for name in recipe.mix.names]
+        return max([steps for steps in asked if steps], default=self.base.card.num_inference_steps)
+
+    def _card(self, name: str) -> Adapter:
+        return self.library[name].adapter(ALIASES.get(self.base.name, self.base.name))
 
     def _make_resident(self, names: list[str]) -> None:
         here = adapters.resident(self.base.unet)
         for name in names:
             if name not in here:
-                card = self.library[name].adapter(ALIASES.get(self.base.name, self.base.name))
-                adapters.inject(self.base.unet, adapters.read_lora(card.path, name))
+                adapters.inject(self.base.unet, adapters.read_lora(self._card(name).path, name))

@@ -68,6 +68,8 @@ class LoraTraining:
     t_min: int = _setting(1, "lowest timestep trained")
     t_max: int = _setting(50, "highest timestep trained")
     again: float = _setting(0.1, "share of samples that start from the target itself, so that more steps do not restyle twice")
+    own: float = _setting(0.0, "share of steps that start from the adapter's own result, so that a second step refines the first")
+    init: Path | None = _setting(None, "adapter file to start from; its ranks may be smaller")
     l2: float = _setting(1.0, "weight of the latent L2")
     perceptual: float = _setting(0.0, "weight of the perceptual distance to the target")
     style_weight: float = _setting(0.0, "weight of the Gram distance to the style pictures")
@@ -84,7 +86,7 @@ class LoraTraining:
         for name in ("rank", "fine_rank", "steps", "batch", "crop", "polish_batch", "save_every"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}: it must be at least 1.")
-        for name in ("lr", "l2", "perceptual", "style_weight", "contrast", "again"):
+        for name in ("lr", "l2", "perceptual", "style_weight", "contrast", "again", "own"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise SettingError(f"{name} is {getattr(self, name)}: it must be 0 or more.")
         if not 0 <= self.t_min <= self.t_max < 1000:
@@ -116,12 +118,27 @@ def add_adapter(unet: Any, settings: LoraTraining) -> list[nn.Parameter]:
     torch.manual_seed(settings.seed)
     cfg: LoraConfig = adapters.lora_config(ranks, {name: float(rank) for name, rank in ranks.items()})
     inject_adapter_in_model(cfg, unet, adapter_name=settings.style)
+    if settings.init:
+        start_from(unet, settings.style, adapters.read_lora(settings.init))
     trained = []
     for name, parameter in unet.named_parameters():
         parameter.requires_grad_("lora_" in name)
         if "lora_" in name:
             trained.append(parameter)
     return trained
+
+
+def start_from(unet: Any, style: str, lora: adapters.LoraWeights) -> None:
+    """Copy `lora` into the adapter `style`; where that has a higher rank, what is added starts silent."""
+    layers = adapters.lora_layers(unet)
+    with torch.no_grad():
+        for module, (down, up) in lora.modules.items():
+            if module not in layers or layers[module].r[style] < len(down):
+                raise StyleError(f"The adapter {lora.name} has a larger layer {module} than this run trains: raise the rank.")
+            rank = len(down)
+            layers[module].lora_A[style].weight[:rank] = down * (lora.alphas[module] / rank)
+            layers[module].lora_B[style].weight.zero_()
+            layers[module].lora_B[style].weight[:, :rank] = up
 
 
 def training_steps(
@@ -132,6 +149,17 @@ def training_steps(
     embeds = base.prompt_embeds()
     alphas = base.alphas_cumprod
 
+    def draw(batch: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        timesteps = torch.randint(settings.t_min, settings.t_max + 1, (batch,), generator=generator)
+        return alphas[timesteps].view(-1, 1, 1, 1), timesteps
+
+    def predict(start: torch.Tensor, alpha: torch.Tensor, timesteps: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        noisy = add_noise(start, torch.randn(start.shape, generator=generator), alpha)
+        with torch.autocast("cpu", torch.bfloat16):
+            inputs = noisy.contiguous(memory_format=torch.channels_last)
+            prediction = base.unet(inputs, timesteps, encoder_hidden_states=embeds.expand(len(start), -1, -1)).sample
+        return predicted_sample(prediction.float(), noisy, alpha, base.prediction_type)
+
     def compute(step: int, rng: random.Random, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         polishing = settings.polishes and step > settings.polish_from
         batch = settings.polish_batch if polishing else settings.batch
@@ -141,13 +169,12 @@ def training_steps(
             starts.append(target if rng.random() < settings.again else photo)
             targets.append(target)
         start, clean = data.batches_of(starts), data.batches_of(targets)
-        timesteps = torch.randint(settings.t_min, settings.t_max + 1, (batch,), generator=generator)
-        alpha = alphas[timesteps].view(-1, 1, 1, 1)
-        noisy = add_noise(start, torch.randn(start.shape, generator=generator), alpha)
-        with torch.autocast("cpu", torch.bfloat16):
-            inputs = noisy.contiguous(memory_format=torch.channels_last)
-            prediction = base.unet(inputs, timesteps, encoder_hidden_states=embeds.expand(batch, -1, -1)).sample
-        predicted = predicted_sample(prediction.float(), noisy, alpha, base.prediction_type)
+        alpha, timesteps = draw(batch, generator)
+        if settings.own and rng.random() < settings.own:
+            with torch.no_grad():
+                start = predict(start, alpha, timesteps, generator)
+            alpha, timesteps = draw(batch, generator)
+        predicted = predict(start, alpha, timesteps, generator)
         terms = {"l2": F.mse_loss(predicted, clean)}
         if polishing and vgg is not None:
             with torch.autocast("cpu", torch.bfloat16):

@@ -42,7 +42,7 @@ CARD = {
     "title": "pocket",
     "license": "MIT",
     "num_inference_steps": 1,
-    "dial_timestep": [[0.0, 1.0], [1.0, 20.0]],
+    "dial_timestep": [[0.0, 1.0], [1.0, 8.0]],
     "dial_scale": [[0.0, 0.0], [1.0, 1.0]],
 }
 

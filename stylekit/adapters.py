@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
@@ -103,11 +105,12 @@ def write_lora(unet: nn.Module, name: str, path: str | Path, metadata: Mapping[s
     tensors: dict[str, torch.Tensor] = {}
     ranks: dict[str, int] = {}
     alphas: dict[str, float] = {}
+    key = adapter_key(name)
     for module, layer in lora_layers(unet).items():
-        if name in layer.lora_A:
-            tensors[f"{PREFIX}{module}.lora_A.weight"] = layer.lora_A[name].weight.detach().half().cpu().contiguous()
-            tensors[f"{PREFIX}{module}.lora_B.weight"] = layer.lora_B[name].weight.detach().half().cpu().contiguous()
-            ranks[module], alphas[module] = layer.r[name], layer.lora_alpha[name]
+        if key in layer.lora_A:
+            tensors[f"{PREFIX}{module}.lora_A.weight"] = layer.lora_A[key].weight.detach().half().cpu().contiguous()
+            tensors[f"{PREFIX}{module}.lora_B.weight"] = layer.lora_B[key].weight.detach().half().cpu().contiguous()
+            ranks[module], alphas[module] = layer.r[key], layer.lora_alpha[key]
     if not tensors:
         raise AdapterError(f"The model holds no adapter {name!r}: nothing to save.")
     config = lora_config(ranks, alphas).to_dict()
@@ -118,6 +121,11 @@ def write_lora(unet: nn.Module, name: str, path: str | Path, metadata: Mapping[s
     save_file(tensors, part, metadata={"format": "pt", CONFIG_KEY: json.dumps(kept, sort_keys=True), **(metadata or {})})
     os.replace(part, path)
     return path
+
+
+def adapter_key(name: str) -> str:
+    """What peft knows adapter `name` by. Its module dictionaries take no dots, nor names that a module has already, such as half."""
+    return "style-" + quote(name, safe="").replace(".", "%2E")
 
 
 def lora_config(ranks: Mapping[str, int], alphas: Mapping[str, float]) -> LoraConfig:
@@ -155,53 +163,56 @@ def inject(unet: nn.Module, lora: LoraWeights) -> None:
                 f"The adapter {lora.name} does not fit this base at {module} "
                 f"({tuple(up.shape)} x {tuple(down.shape)} on {tuple(getattr(weight, 'shape', ()))}): it was made for another base."
             )
-    before = active_scales(unet)
-    inject_adapter_in_model(lora_config(lora.ranks, lora.alphas), unet, adapter_name=lora.name)
+    before, key = active_scales(unet), adapter_key(lora.name)
+    with warnings.catch_warnings():  # several adapters in one model are what this module is for
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+        inject_adapter_in_model(lora_config(lora.ranks, lora.alphas), unet, adapter_name=key)
     state: dict[str, torch.Tensor] = {}
     for module, (down, up) in lora.modules.items():
         state[f"{module}.lora_A.weight"], state[f"{module}.lora_B.weight"] = down, up
-    result = set_peft_model_state_dict(unet, state, adapter_name=lora.name)
+    result = set_peft_model_state_dict(unet, state, adapter_name=key)
     if getattr(result, "unexpected_keys", None):
         eject(unet, lora.name)
         raise AdapterError(f"The adapter {lora.name} could not be loaded whole: it was made for another base.")
     weight = next(p for n, p in unet.named_parameters() if "lora_" not in n)
     for layer in lora_layers(unet).values():
         for part in (layer.lora_A, layer.lora_B):
-            if lora.name in part:
-                part[lora.name].to(weight.device, weight.dtype).requires_grad_(False)
+            if key in part:
+                part[key].to(weight.device, weight.dtype).requires_grad_(False)
     _activate(unet, before)
 
 
 def eject(unet: nn.Module, name: str) -> None:
     """Take adapter `name` out; where it was the last one, the layer is the base's own again."""
+    key = adapter_key(name)
     for path, layer in lora_layers(unet).items():
-        if name in layer.lora_A:
-            layer.delete_adapter(name)
+        if key in layer.lora_A:
+            layer.delete_adapter(key)
         if not layer.lora_A:
             parent, _, child = path.rpartition(".")
             setattr(unet.get_submodule(parent), child, layer.get_base_layer())
     configs: dict[str, Any] | None = getattr(unet, "peft_config", None)  # type: ignore[assignment]
     if configs is not None:
-        configs.pop(name, None)
+        configs.pop(key, None)
         if not configs:
             del unet.peft_config
 
 
 def resident(unet: nn.Module) -> tuple[str, ...]:
     """Names of the adapters inside `unet`."""
-    names: dict[str, None] = {}
+    keys: dict[str, None] = {}
     for layer in lora_layers(unet).values():
-        names.update(dict.fromkeys(layer.lora_A))
-    return tuple(names)
+        keys.update(dict.fromkeys(layer.lora_A))
+    return tuple(unquote(key.removeprefix("style-")) for key in keys)
 
 
 def active_scales(unet: nn.Module) -> dict[str, float]:
-    """Adapters now active, with their weights."""
+    """Adapters now active in the unfused layers, by peft's key, with their weights."""
     scales: dict[str, float] = {}
     for layer in lora_layers(unet).values():
-        for name in layer.active_adapters:
-            if name in layer.lora_A:
-                scales[name] = layer.scaling[name] * layer.r[name] / layer.lora_alpha[name]
+        for key in layer.active_adapters:
+            if key in layer.lora_A:
+                scales[key] = layer.scaling[key] * layer.r[key] / layer.lora_alpha[key]
     return scales
 
 
@@ -215,19 +226,19 @@ def applied(unet: nn.Module, weights: Mapping[str, float]) -> Iterator[None]:
     missing = [name for name in weights if name not in resident(unet)]
     if missing:
         raise AdapterError(f"The adapter {missing[0]} is not loaded: inject it first.")
-    wanted = {name: weight for name, weight in weights.items() if weight != 0}
+    wanted = {adapter_key(name): weight for name, weight in weights.items() if weight != 0}
     originals: list[tuple[torch.Tensor, torch.Tensor]] = []
     _activate(unet, {})
     try:
         with torch.no_grad():
             for layer in lora_layers(unet).values():
-                names = [name for name in wanted if name in layer.lora_A]
-                if not names:
+                keys = [key for key in wanted if key in layer.lora_A]
+                if not keys:
                     continue
                 weight = layer.get_base_layer().weight
                 originals.append((weight, weight.detach().clone()))
-                for name in names:
-                    weight.add_(layer.get_delta_weight(name).to(weight), alpha=wanted[name])
+                for key in keys:
+                    weight.add_(layer.get_delta_weight(key).to(weight), alpha=wanted[key])
         yield
     finally:
         with torch.no_grad():
@@ -236,10 +247,10 @@ def applied(unet: nn.Module, weights: Mapping[str, float]) -> Iterator[None]:
 
 
 def _activate(unet: nn.Module, scales: Mapping[str, float]) -> None:
-    """Make exactly these adapters active in the unfused layers."""
+    """Make exactly these adapters, by peft's key, active in the unfused layers."""
     for layer in lora_layers(unet).values():
-        names = [name for name in scales if name in layer.lora_A]
-        layer.set_adapter(names)
+        keys = [key for key in scales if key in layer.lora_A]
+        layer.set_adapter(keys)
         layer.requires_grad_(False)
-        for name in names:
-            layer.set_scale(name, scales[name])
+        for key in keys:
+            layer.set_scale(key, scales[key])

@@ -89,7 +89,7 @@ def test_fused_equals_the_lora_formula(unet: UNet2DConditionModel, sketch: LoraW
     inject(unet, sketch)
     with applied(unet, {"sketch": 0.7}):
         fused = output(unet)
-    adapters._activate(unet, {"sketch": 0.7})
+    adapters._activate(unet, {adapters.adapter_key("sketch"): 0.7})
     unfused = output(unet)
     assert torch.allclose(fused, unfused, atol=1e-3)
     assert not torch.equal(fused, torch.zeros_like(fused))
@@ -112,13 +112,26 @@ def test_two_adapters_add_up(unet: UNet2DConditionModel) -> None:
     assert resident(unet) == ("b",)
 
 
+@pytest.mark.parametrize("name", ["half", "train", "forward", "v1.5", "owner/name", "a%2Eb"])
+def test_any_name_will_do(unet: UNet2DConditionModel, name: str) -> None:
+    """peft keeps adapters in module dictionaries, which refuse dots and the names of a module's own methods."""
+    weight = unet.conv_out.weight
+    inject(unet, random_lora(name, {"conv_out": (torch.ones(1, *weight.shape[1:]), torch.ones(weight.shape[0], 1, 1, 1))}))
+    assert resident(unet) == (name,)
+    before = weight.clone()
+    with applied(unet, {name: 1.0}):
+        assert torch.allclose(adapters.lora_layers(unet)["conv_out"].get_base_layer().weight, before + 1, atol=1e-5)
+    eject(unet, name)
+    assert resident(unet) == ()
+
+
 def test_alpha_over_rank_scales(unet: UNet2DConditionModel) -> None:
     torch.manual_seed(0)
-    down, up = torch.randn(4, 32, 3, 3), torch.randn(32, 4, 1, 1)
+    up = torch.randn(32, 4, 1, 1)
     down = torch.randn(4, *unet.conv_out.weight.shape[1:])
-    inject(unet, random_lora("half", {"conv_out": (down, up)}, alpha=2.0))
+    inject(unet, random_lora("a", {"conv_out": (down, up)}, alpha=2.0))
     base = adapters.lora_layers(unet)["conv_out"].get_base_layer().weight.clone()
-    with applied(unet, {"half": 1.0}):
+    with applied(unet, {"a": 1.0}):
         delta = adapters.lora_layers(unet)["conv_out"].get_base_layer().weight - base
     assert torch.allclose(delta, 0.5 * torch.einsum("or,rikl->oikl", up[:, :, 0, 0], down), atol=1e-5)
 
@@ -139,7 +152,7 @@ def test_stock_diffusers_reads_the_file_and_gives_the_same(stylizer: Stylizer, u
     with applied(unet, {"sketch": 1.0}):
         ours = output(unet)
     theirs = UNet2DConditionModel.from_pretrained(POCKET_FOLDER / "unet", torch_dtype=torch.float32).eval()
-    metadata = {k.removeprefix("unet."): v for k, v in json.loads(sketch.metadata[adapters.CONFIG_KEY]).items()}
+    metadata = json.loads(sketch.metadata[adapters.CONFIG_KEY])
     theirs.load_lora_adapter(load_file(path), prefix="unet", adapter_name="sketch", metadata=metadata)
     assert torch.allclose(ours, output(theirs), atol=1e-3)
 

@@ -117,7 +117,7 @@ def add_adapter(unet: Any, settings: LoraTraining) -> list[nn.Parameter]:
             ranks[name] = settings.fine_rank if fine and settings.layers == "all" else settings.rank
     torch.manual_seed(settings.seed)
     cfg: LoraConfig = adapters.lora_config(ranks, {name: float(rank) for name, rank in ranks.items()})
-    inject_adapter_in_model(cfg, unet, adapter_name=settings.style)
+    inject_adapter_in_model(cfg, unet, adapter_name=adapters.adapter_key(settings.style))
     if settings.init:
         start_from(unet, settings.style, adapters.read_lora(settings.init))
     trained = []
@@ -130,15 +130,15 @@ def add_adapter(unet: Any, settings: LoraTraining) -> list[nn.Parameter]:
 
 def start_from(unet: Any, style: str, lora: adapters.LoraWeights) -> None:
     """Copy `lora` into the adapter `style`; where that has a higher rank, what is added starts silent."""
-    layers = adapters.lora_layers(unet)
+    layers, key = adapters.lora_layers(unet), adapters.adapter_key(style)
     with torch.no_grad():
         for module, (down, up) in lora.modules.items():
-            if module not in layers or layers[module].r[style] < len(down):
+            if module not in layers or layers[module].r[key] < len(down):
                 raise StyleError(f"The adapter {lora.name} has a larger layer {module} than this run trains: raise the rank.")
             rank = len(down)
-            layers[module].lora_A[style].weight[:rank] = down * (lora.alphas[module] / rank)
-            layers[module].lora_B[style].weight.zero_()
-            layers[module].lora_B[style].weight[:, :rank] = up
+            layers[module].lora_A[key].weight[:rank] = down * (lora.alphas[module] / rank)
+            layers[module].lora_B[key].weight.zero_()
+            layers[module].lora_B[key].weight[:, :rank] = up
 
 
 def training_steps(

@@ -43,12 +43,14 @@ def main() -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, {stylizer.base.dtype}"
     )
     print(f"first picture after start      {time.perf_counter() - STARTED:6.2f} s")
-    for label, changes in (
-        ("one style, 1 step", {}),
-        ("two styles blended, 1 step", {"mix": StyleMix.of(",".join(f"{n}:0.5" for n in names))}),
-        ("one style, 4 steps", {"num_inference_steps": 4}),
-    ):
-        times = [stylizer.stylize(photo, recipe.with_(**changes)).seconds for _ in range(WARM_RUNS)]
+    mixes = [*names, ",".join(f"{name}:0.5" for name in names)]
+    for mix in mixes:
+        times, steps = [], 0
+        for _ in range(WARM_RUNS):
+            *events, result = stylizer.steps(photo, recipe.with_(mix=StyleMix.of(mix)), preview=False)
+            times.append(result.seconds)
+            steps = len(events)
+        label = f"{mix}, {steps} step{'s' if steps > 1 else ''}"
         print(f"{label:30s} {statistics.median(times):6.2f} s median, {max(times):.2f} s slowest of {WARM_RUNS}, 512x512 end to end")
     base = stylizer.base
     with torch.inference_mode():

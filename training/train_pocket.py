@@ -112,7 +112,7 @@ def autoencoder_steps(
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        yield step, float(l1), float(perceptual)
+        yield step, float(l1.detach()), float(perceptual.detach())
 
 
 @torch.no_grad()

@@ -299,6 +299,9 @@ def export(args: argparse.Namespace) -> None:
     unet.half().save_pretrained(out / "unet", max_shard_size=SHARD)
     vae.half().save_pretrained(out / "vae", max_shard_size=SHARD)
     make_scheduler().save_pretrained(out / "scheduler")
+    for path in out.glob("*/*config.json"):  # diffusers notes where a model was loaded from: nobody's business
+        config = {key: value for key, value in json.loads(path.read_text()).items() if key != "_name_or_path"}
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     save_file({"prompt_embeds": state["ema"][-1].half().contiguous()}, out / "prompt_embeds.safetensors")
     index = {
         "_class_name": "StableDiffusionImg2ImgPipeline",

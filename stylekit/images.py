@@ -149,16 +149,38 @@ def to_picture(pixels: torch.Tensor) -> Image.Image:
     return Image.fromarray(array.permute(1, 2, 0).cpu().numpy())
 
 
-def pad_to_grid(pixels: torch.Tensor, multiple: int) -> torch.Tensor:
-    """(N, 3, H, W) with mirrored rows and columns added below and right up to a multiple of `multiple`."""
+def place_on_grid(pixels: torch.Tensor, multiple: int, phases: int = 1) -> torch.Tensor:
+    """(1, 3, H, W) -> (phases, 3, H', W'): copies on a mirrored canvas whose sides are multiples of `multiple`, each a little further on."""
+    offsets = _offsets(phases)
     h, w = pixels.shape[-2:]
-    down, right = -h % multiple, -w % multiple
-    # mirroring cannot reach further than the picture itself, so very small pictures take several rounds
-    while down or right:
-        d, r = min(down, h - 1), min(right, w - 1)
-        pixels = torch.nn.functional.pad(pixels, (0, r, 0, d), mode="reflect")
-        down, right = down - d, right - r
+    height = h + max(top for top, _ in offsets)
+    width = w + max(left for _, left in offsets)
+    height, width = height + -height % multiple, width + -width % multiple
+    return torch.cat([_mirror(pixels, left, width - w - left, top, height - h - top) for top, left in offsets])
+
+
+def take_from_grid(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Undo `place_on_grid`: the mean (1, 3, H, W) of the pictures of `size` (W, H) on the canvases (phases, 3, H', W')."""
+    w, h = size
+    offsets = _offsets(len(pixels))
+    return torch.stack([canvas[:, top : top + h, left : left + w] for canvas, (top, left) in zip(pixels, offsets, strict=True)]).mean(0)[
+        None
+    ]
+
+
+def _offsets(phases: int) -> list[tuple[int, int]]:
+    """(top, left) in pixels: evenly different ways (1, 2 or 4) for a picture to meet the grid of latents."""
+    half = GRID // 2
+    return [(0, 0), (half, half), (half, 0), (0, half)][:phases]
+
+
+def _mirror(pixels: torch.Tensor, left: int, right: int, top: int, down: int) -> torch.Tensor:
+    """Reflection padding of any width: mirroring cannot reach further than the picture, so small pictures take several rounds."""
+    while left or right or top or down:
         h, w = pixels.shape[-2:]
+        now = (min(left, w - 1), min(right, w - 1), min(top, h - 1), min(down, h - 1))
+        pixels = torch.nn.functional.pad(pixels, now, mode="reflect")
+        left, right, top, down = left - now[0], right - now[1], top - now[2], down - now[3]
     return pixels
 
 

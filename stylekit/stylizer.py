@@ -86,7 +86,7 @@ class Stylizer:
 
     def _denoise(self, pixels: torch.Tensor, recipe: Recipe) -> Iterator[sampling.SamplingStep]:
         base = self.base
-        latents = base.encode(images.pad_to_grid(pixels, base.grid))
+        latents = base.encode(images.place_on_grid(pixels, base.grid, base.card.phases))
         noise = torch.randn(latents.shape, generator=torch.Generator("cpu").manual_seed(recipe.seed)).to(latents)
         start = min(base.card.timestep(recipe.strength), len(base.alphas_cumprod) - 1)
         timesteps = sampling.timesteps_from(start, recipe.num_inference_steps or self._default_steps(recipe))
@@ -106,7 +106,7 @@ class Stylizer:
         pixels = self.base.decode(latents)
         if not torch.isfinite(pixels).all():
             raise StyleError("The picture came out with numbers that are not finite: try another seed, or run in float32.")
-        return images.to_picture(pixels).crop((0, 0, *size))
+        return images.to_picture(images.take_from_grid(pixels, size))
 
     def _prompt_embeds(self, prompt: str | None) -> torch.Tensor:
         if prompt not in self._prompts:

@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from stylekit import images
 from stylekit.errors import PictureError
-from stylekit.images import open_picture, pad_to_grid, save_png, to_picture, to_tensor, working_size
+from stylekit.images import open_picture, place_on_grid, save_png, take_from_grid, to_picture, to_tensor, working_size
 from stylekit.recipe import Recipe
 
 
@@ -196,13 +196,24 @@ def test_tensor_round_trip_is_exact(rng: np.random.Generator) -> None:
     assert np.array_equal(np.asarray(to_picture(pixels)), np.asarray(picture))
 
 
-@pytest.mark.parametrize("size", [(16, 16), (17, 33), (64, 96), (1, 40)])
-def test_padding_reaches_the_grid_and_keeps_the_picture(size: tuple[int, int]) -> None:
-    pixels = torch.rand(1, 3, max(size[0], 2), size[1])
-    padded = pad_to_grid(pixels, 32)
-    assert padded.shape[-2] % 32 == 0
-    assert padded.shape[-1] % 32 == 0
-    assert torch.equal(padded[:, :, : pixels.shape[-2], : pixels.shape[-1]], pixels)
+@pytest.mark.parametrize("phases", [1, 2, 4])
+@pytest.mark.parametrize("size", [(16, 16), (17, 33), (64, 96), (2, 40)])
+def test_the_grid_holds_the_picture_and_gives_it_back(size: tuple[int, int], phases: int) -> None:
+    pixels = torch.rand(1, 3, *size)
+    canvases = place_on_grid(pixels, 32, phases)
+    assert canvases.shape[0] == phases
+    assert canvases.shape[-2] % 32 == 0
+    assert canvases.shape[-1] % 32 == 0
+    assert torch.allclose(take_from_grid(canvases, (size[1], size[0])), pixels)
+
+
+def test_phases_cancel_a_weave_of_the_grid() -> None:
+    """What repeats with the latents' grid, and not with the picture, averages out."""
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    weave = torch.cos(x * torch.pi / 4) + torch.cos(y * torch.pi / 4)
+    canvases = place_on_grid(torch.zeros(1, 3, 40, 40), 32, 2) + weave
+    assert float(take_from_grid(canvases[:1], (40, 40)).std()) > 0.9
+    assert float(take_from_grid(canvases, (40, 40)).abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize(("size", "expected"), [((4000, 3000), (768, 576)), ((500, 400), (500, 400)), ((100, 1600), (48, 768))])

@@ -44,6 +44,7 @@ CARD = {
     "num_inference_steps": 1,
     "dial_timestep": [[0.0, 1.0], [1.0, 8.0]],
     "dial_scale": [[0.0, 0.0], [1.0, 1.0]],
+    "phases": 2,
 }
 
 

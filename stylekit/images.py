@@ -150,7 +150,7 @@ def to_picture(pixels: torch.Tensor) -> Image.Image:
 
 
 def place_on_grid(pixels: torch.Tensor, multiple: int, phases: int = 1) -> torch.Tensor:
-    """(1, 3, H, W) -> (phases, 3, H', W'): copies on a mirrored canvas whose sides are multiples of `multiple`, each a little further on."""
+    """(1, 3, H, W) -> (phases, 3, H2, W2): copies on a mirrored canvas with sides in multiples of `multiple`, each a bit further on."""
     offsets = _offsets(phases)
     h, w = pixels.shape[-2:]
     height = h + max(top for top, _ in offsets)
@@ -160,7 +160,7 @@ def place_on_grid(pixels: torch.Tensor, multiple: int, phases: int = 1) -> torch
 
 
 def take_from_grid(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Undo `place_on_grid`: the mean (1, 3, H, W) of the pictures of `size` (W, H) on the canvases (phases, 3, H', W')."""
+    """Undo `place_on_grid`: the mean (1, 3, H, W) of the pictures of `size` (W, H) on the canvases (phases, 3, H2, W2)."""
     w, h = size
     offsets = _offsets(len(pixels))
     return torch.stack([canvas[:, top : top + h, left : left + w] for canvas, (top, left) in zip(pixels, offsets, strict=True)]).mean(0)[

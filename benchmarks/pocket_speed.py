@@ -8,7 +8,6 @@ the time of each part, and the peak memory of the process with the page's librar
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import statistics
@@ -39,9 +38,8 @@ def main() -> None:
     names = [style.name for style in stylizer.library][:2]
     recipe = Recipe(mix=StyleMix.of(names[0]))
     stylizer.stylize(photo, recipe)
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch {torch.__version__}, {stylizer.base.dtype}"
-    )
+    precision = "bfloat16 autocast" if stylizer.base.autocast else stylizer.base.dtype
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {precision}")
     print(f"first picture after start      {time.perf_counter() - STARTED:6.2f} s")
     mixes = [*names, ",".join(f"{name}:0.5" for name in names)]
     for mix in mixes:

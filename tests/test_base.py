@@ -17,6 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from stylekit.base import POCKET_FOLDER, SD_CARD, Base, BaseCard, interpolate
 from stylekit.errors import BaseError, StyleError
 from stylekit.images import to_tensor
+from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
 from stylekit.styles import StyleLibrary
 from stylekit.stylizer import Stylizer
@@ -102,6 +103,18 @@ def test_the_base_alone_gives_the_photo_back_at_low_noise(stylizer: Stylizer, ro
     result = stylizer.stylize(photo, Recipe(strength=1.0)).image
     error = np.asarray(result, np.float32) - np.asarray(photo, np.float32)
     assert 10 * np.log10(255**2 / np.mean(error**2)) > 25
+
+
+def test_bfloat16_is_invisible(stylizer: Stylizer, root: Path) -> None:
+    """Wherever the test runs: the same picture with and without autocast differs by less than a grey level on average."""
+    photo = Image.open(root / "assets" / "photos" / "coffee.jpg").convert("RGB").resize((300, 200))
+    pictures = []
+    for autocast in (False, True):
+        base = Base.open(device="cpu")
+        base.autocast = autocast
+        result = Stylizer(base, stylizer.library).stylize(photo, Recipe(mix=StyleMix.of("ukiyoe")))
+        pictures.append(np.asarray(result.image, np.float32))
+    assert np.abs(pictures[0] - pictures[1]).mean() < 1
 
 
 def test_held_out_photos_are_listed() -> None:

@@ -226,7 +226,8 @@ def applied(unet: nn.Module, weights: Mapping[str, float]) -> Iterator[None]:
     missing = [name for name in weights if name not in resident(unet)]
     if missing:
         raise AdapterError(f"The adapter {missing[0]} is not loaded: inject it first.")
-    wanted = {adapter_key(name): weight for name, weight in weights.items() if weight != 0}
+    # in one order whatever the caller's, so that the same mix is the same sum to the last bit
+    wanted = {adapter_key(name): weights[name] for name in sorted(weights) if weights[name] != 0}
     originals: list[tuple[torch.Tensor, torch.Tensor]] = []
     _activate(unet, {})
     try:

@@ -131,6 +131,8 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.on("pageerror", lambda error: failures.append(str(error)))
         page.goto(url)
         expect(page.get_by_role("button", name="Stylize", exact=True)).to_be_visible(timeout=WAIT)
+        expect(page.locator("#status")).not_to_be_empty(timeout=WAIT)
+        expect(page.locator("#drop")).to_be_visible(timeout=WAIT)
         return page
 
     yield open_
@@ -151,6 +153,7 @@ def status(page: Page) -> Locator:
 
 def upload(page: Page, path: Path) -> None:
     """By the drop zone, or by the button that takes its place once there is a photo."""
+    expect(page.locator("#drop, #change").first).to_be_visible(timeout=WAIT)  # a slow machine draws the page piece by piece
     if page.locator("#drop").is_visible():
         page.locator("#drop input[type=file]").set_input_files(path)
         return

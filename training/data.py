@@ -11,9 +11,10 @@ import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
+
+from stylekit import images
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 HELD_OUT = 120  # COCO val photos kept out of every training run
@@ -77,8 +78,7 @@ def scale_to(picture: Image.Image, long_side: int, multiple: int = 8) -> Image.I
 
 def to_tensor(picture: Image.Image) -> torch.Tensor:
     """(3, H, W) float32 in [-1, 1]."""
-    array = np.asarray(picture.convert("RGB"), dtype=np.float32)
-    return torch.from_numpy(array).permute(2, 0, 1) / 127.5 - 1.0
+    return images.to_tensor(picture)[0]
 
 
 def random_crop(stack: Sequence[torch.Tensor], size: int, rng: random.Random, flip: bool = True) -> list[torch.Tensor]:

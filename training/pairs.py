@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from stylekit.base import Base
 from stylekit.errors import PictureError, StyleError, UnknownStyleError
-from stylekit.images import open_picture
+from stylekit.images import open_picture, to_tensor
 from training import data
 from training.procedural import PROCEDURES
 
@@ -74,7 +74,7 @@ def load_pairs(base: Base, photos: Sequence[Path], targets: str, seed: int, cach
             if isinstance(made, str):
                 tqdm.write(f"left out: {made}")
                 continue
-            both = (torch.from_numpy(array.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1 for array in made)
+            both = (to_tensor(Image.fromarray(array)) for array in made)
             first, second = (base.encode(pixels)[0].half() for pixels in both)
             if min(first.shape[1:]) >= crop:
                 pairs.append((first, second))

@@ -22,6 +22,7 @@ from stylekit.errors import StyleError, UnknownStyleError
 CARD_FILE = "style.toml"
 STYLES_FOLDER = Path(__file__).resolve().parent.parent / "styles"
 KINDS = ("lora", "dreambooth")
+ADAPTER_KEYS = {"base", "kind", "file", "made", "data", "license", "scale", "num_inference_steps", "timestep", "phases"}
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -29,8 +30,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 class Adapter:
     """Card of one adapter: the base and kind it is for, its file, how it was made and from what.
 
-    scale: factor on the weight, so that 1 is the style at its best on every base. num_inference_steps: denoising steps that suit it, None
-    for the base's own number.
+    scale: factor on the weight, so that 1 is the style at its best on every base. num_inference_steps, timestep, phases: denoising steps,
+    timestep of the full strength, and placements on the grid of latents (see BaseCard) that suit it; None for the base's own.
     """
 
     base: str
@@ -41,10 +42,16 @@ class Adapter:
     license: str
     scale: float = 1.0
     num_inference_steps: int | None = None
+    timestep: int | None = None
+    phases: int | None = None
 
     def __post_init__(self) -> None:
         if self.num_inference_steps is not None and self.num_inference_steps < 1:
             raise StyleError(f"The adapter {self.path.name} asks for {self.num_inference_steps} steps: at least 1 is needed.")
+        if self.timestep is not None and not 1 <= self.timestep < 1000:
+            raise StyleError(f"The adapter {self.path.name} asks for timestep {self.timestep}: choose one from 1 to 999.")
+        if self.phases not in (None, 1, 2, 4):
+            raise StyleError(f"The adapter {self.path.name} asks for {self.phases} phases: choose 1, 2 or 4.")
         if self.kind not in KINDS:
             raise StyleError(f"The adapter {self.path} has kind {self.kind!r}: use one of {', '.join(KINDS)}.")
 
@@ -112,7 +119,7 @@ def read_style(path: Path) -> Style:
     adapters = []
     try:
         for entry in values.get("adapters", []):
-            _refuse_unknown(entry, {"base", "kind", "file", "made", "data", "license", "scale", "num_inference_steps"}, path)
+            _refuse_unknown(entry, ADAPTER_KEYS, path)
             adapters.append(
                 Adapter(
                     base=entry["base"],
@@ -123,6 +130,8 @@ def read_style(path: Path) -> Style:
                     license=entry.get("license", values["license"]),
                     scale=float(entry.get("scale", 1.0)),
                     num_inference_steps=entry.get("num_inference_steps"),
+                    timestep=entry.get("timestep"),
+                    phases=entry.get("phases"),
                 )
             )
         return Style(

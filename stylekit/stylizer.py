@@ -86,9 +86,9 @@ class Stylizer:
 
     def _denoise(self, pixels: torch.Tensor, recipe: Recipe) -> Iterator[sampling.SamplingStep]:
         base = self.base
-        latents = base.encode(images.place_on_grid(pixels, base.grid, base.card.phases))
+        latents = base.encode(images.place_on_grid(pixels, base.grid, self._phases(recipe)))
         noise = torch.randn(latents.shape, generator=torch.Generator("cpu").manual_seed(recipe.seed)).to(latents)
-        start = min(base.card.timestep(recipe.strength), len(base.alphas_cumprod) - 1)
+        start = min(self._timestep(recipe), len(base.alphas_cumprod) - 1)
         timesteps = sampling.timesteps_from(start, recipe.num_inference_steps or self._default_steps(recipe))
         embeds = self._prompt_embeds(recipe.prompt)
         negative = self._prompt_embeds(None) if recipe.guidance_scale > 1 and recipe.prompt else None
@@ -129,6 +129,21 @@ class Stylizer:
         """Steps where the recipe names none: the most that a style of the mix asks for, else the base's own."""
         asked = [self._card(name).num_inference_steps for name in recipe.mix.names]
         return max([steps for steps in asked if steps], default=self.base.card.num_inference_steps)
+
+    def _timestep(self, recipe: Recipe) -> int:
+        """Where the photo enters: the base's dial, stretched to the full timestep that the styles of the mix ask for on average."""
+        base = self.base.card
+        asked, total = 0.0, 0.0
+        for name, weight in recipe.mix.weights:
+            asked += weight * (self._card(name).timestep or base.timestep(1))
+            total += weight
+        stretch = asked / total / base.timestep(1) if total else 1.0
+        return max(1, round(base.timestep(recipe.strength) * stretch))
+
+    def _phases(self, recipe: Recipe) -> int:
+        """The fewest placements that a style of the mix asks for: a pattern that belongs to the grid must not be averaged away."""
+        asked = [self._card(name).phases for name, weight in recipe.mix.weights if weight]
+        return min([phases for phases in asked if phases], default=self.base.card.phases)
 
     def _card(self, name: str) -> Adapter:
         return self.library[name].adapter(ALIASES.get(self.base.name, self.base.name))

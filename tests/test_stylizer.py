@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from stylekit import adapters
 from stylekit.errors import StyleError, UnknownStyleError
 from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
+from stylekit.styles import StyleLibrary
 from stylekit.stylizer import Stylized, Stylizer, StylizeStep
 
 STYLES = ("sketch", "ukiyoe")
@@ -165,6 +167,37 @@ def test_unknown_style_and_other_base(stylizer: Stylizer, photo: Image.Image) ->
     with pytest.raises(StyleError, match="pocket is loaded"):
         stylizer.stylize(photo, recipe(base="stable-diffusion-v1-5/stable-diffusion-v1-5"))
     assert "rembrandt" not in adapters.resident(stylizer.base.unet)
+
+
+def with_card(stylizer: Stylizer, name: str, **changes: object) -> Stylizer:
+    """The same engine, with another card for the adapter of style `name`."""
+    style = stylizer.library[name]
+    card = dataclasses.replace(style.adapter("pocket"), **changes)  # type: ignore[arg-type]
+    others = tuple(other for other in stylizer.library if other.name != name)
+    return Stylizer(stylizer.base, StyleLibrary(styles=(*others, dataclasses.replace(style, adapters=(card,)))))
+
+
+def test_an_adapter_may_ask_for_its_own_noise_level(stylizer: Stylizer, photo: Image.Image) -> None:
+    own = with_card(stylizer, "sketch", timestep=40)
+    plain = stylizer.base.card
+    assert own._timestep(recipe(strength=1)) == 40
+    assert own._timestep(recipe(strength=0.5)) == round(plain.timestep(0.5) * 40 / plain.timestep(1))
+    assert own._timestep(recipe("sketch:0.5,ukiyoe:0.5")) == round((40 + plain.timestep(1)) / 2)
+    assert own._timestep(recipe("sketch:0")) == plain.timestep(1)  # a silent style has no say
+    assert distance(own.stylize(photo, recipe()).image, stylizer.stylize(photo, recipe()).image) > 0.5
+
+
+def test_an_adapter_may_ask_for_its_own_phases(stylizer: Stylizer, photo: Image.Image) -> None:
+    own = with_card(stylizer, "sketch", phases=1)
+    assert (own._phases(recipe()), stylizer._phases(recipe())) == (1, stylizer.base.card.phases)
+    assert own._phases(recipe("sketch:0,ukiyoe:1")) == stylizer.base.card.phases
+    assert distance(own.stylize(photo, recipe()).image, stylizer.stylize(photo, recipe()).image) > 0.5
+
+
+@pytest.mark.parametrize("wrong", [{"timestep": 0}, {"timestep": 1000}, {"phases": 3}, {"num_inference_steps": 0}])
+def test_a_card_that_asks_for_the_impossible_is_refused(stylizer: Stylizer, wrong: dict[str, int]) -> None:
+    with pytest.raises(StyleError, match="asks for"):
+        with_card(stylizer, "sketch", **wrong)
 
 
 def test_no_gradients_are_kept(stylizer: Stylizer, photo: Image.Image) -> None:

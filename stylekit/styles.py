@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from stylekit.brush import Brush
 from stylekit.errors import StyleError, UnknownStyleError
 
 CARD_FILE = "style.toml"
 STYLES_FOLDER = Path(__file__).resolve().parent.parent / "styles"
 KINDS = ("lora", "dreambooth")
-ADAPTER_KEYS = {"base", "kind", "file", "made", "data", "license", "scale", "num_inference_steps", "timestep", "phases"}
+ADAPTER_KEYS = {"base", "kind", "file", "made", "data", "license", "scale", "num_inference_steps", "timestep", "phases", "underpainting"}
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -32,6 +33,7 @@ class Adapter:
 
     scale: factor on the weight, so that 1 is the style at its best on every base. num_inference_steps, timestep, phases: denoising steps,
     timestep of the full strength, and placements on the grid of latents (see BaseCard) that suit it; None for the base's own.
+    underpainting: the strokes it was trained to turn into paint, None if it takes the photo as it is.
     """
 
     base: str
@@ -44,6 +46,7 @@ class Adapter:
     num_inference_steps: int | None = None
     timestep: int | None = None
     phases: int | None = None
+    underpainting: Brush | None = None
 
     def __post_init__(self) -> None:
         if self.num_inference_steps is not None and self.num_inference_steps < 1:
@@ -132,6 +135,7 @@ def read_style(path: Path) -> Style:
                     num_inference_steps=entry.get("num_inference_steps"),
                     timestep=entry.get("timestep"),
                     phases=entry.get("phases"),
+                    underpainting=_brush(entry["underpainting"], path) if "underpainting" in entry else None,
                 )
             )
         return Style(
@@ -146,6 +150,16 @@ def read_style(path: Path) -> Style:
         )
     except KeyError as error:
         raise StyleError(f"The style card {path} lacks {error}: add it.") from None
+
+
+def _brush(values: Any, path: Path) -> Brush:
+    if not isinstance(values, dict):
+        raise StyleError(f"The style card {path} has an underpainting that is no table: write {{ width = 6, length = 20, flow = 8 }}.")
+    _refuse_unknown(values, {field.name for field in fields(Brush)}, path)
+    try:
+        return Brush(**values)
+    except TypeError:
+        raise StyleError(f"The underpainting in {path} lacks width, length or flow: add it.") from None
 
 
 def _refuse_unknown(values: dict[str, Any], known: set[str], path: Path) -> None:

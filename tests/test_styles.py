@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stylekit.brush import Brush
 from stylekit.errors import StyleError, UnknownStyleError
 from stylekit.styles import StyleLibrary
 
@@ -49,11 +50,22 @@ def test_a_card_is_read(tmp_path: Path) -> None:
         (CARD.replace("fog.safetensors", "../../etc/passwd"), "outside its folder"),
         (CARD + 'kind = "magic"', "magic"),
         (CARD + 'colour = "red"', "colour"),
+        (CARD + "timestep = 0", "timestep 0"),
+        (CARD + "phases = 3", "3 phases"),
+        (CARD + "underpainting = 4", "no table"),
+        (CARD + "underpainting = { width = 6 }", "lacks width, length or flow"),
+        (CARD + "underpainting = { width = 6, length = 20, flow = 8, hair = 1 }", "hair"),
+        (CARD + "underpainting = { width = 0, length = 20, flow = 8 }", "width"),
     ],
 )
 def test_bad_cards_are_told(tmp_path: Path, text: str, word: str) -> None:
     with pytest.raises(StyleError, match=word):
         StyleLibrary.open(write(tmp_path, "fog", text))
+
+
+def test_a_card_may_ask_for_an_underpainting(tmp_path: Path) -> None:
+    text = CARD + "underpainting = { width = 6, length = 20, flow = 8 }"
+    assert StyleLibrary.open(write(tmp_path, "fog", text))["fog"].adapter("pocket").underpainting == Brush(width=6, length=20, flow=8)
 
 
 @pytest.mark.parametrize("name", ["Fog", "a b", ".hidden", "fög"])

@@ -1,0 +1,127 @@
+"""Underpainting: brush strokes laid on a photo before it is encoded, for a painterly adapter to turn into paint.
+
+Where a stroke falls is chance, and a denoiser trained with a squared error paints the average of all chances: a blur. Here chance comes
+with the picture instead: white noise is smeared along the contours of the photo (line integral convolution, Cabral & Leedom 1993,
+https://doi.org/10.1145/166117.166151) and laid on it thinly. What becomes of the strokes, their colour, their body and what they cover, is
+the adapter's doing. Directions are those of the smoothed structure tensor, as in Kang, Lee & Chui 2009
+(https://doi.org/10.1109/TVCG.2008.81). Another seed lays other strokes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from stylekit.errors import SettingError
+
+STEP = 1.0  # pixels between samples along a stroke
+SPREAD = 0.5  # standard deviation of strokes before they are bent into -1..1
+LUMINANCE = (0.299, 0.587, 0.114)
+RANGES = {"width": (2, 64), "length": (2, 256), "flow": (1, 64), "rest": (-180, 180), "amount": (0, 1), "respect": (0, 1)}
+# light, red against green, yellow against blue, as directions in RGB
+OPPONENT = ((1.0, 1.0, 1.0), (0.9, -0.5, 0.3), (0.4, 0.3, -1.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brush:
+    """width, length: of a stroke in pixels. flow: reach of the direction field in pixels. rest: direction where the photo has none, in
+    degrees from horizontal. amount: how thickly the strokes lie, in units of [-1, 1]. respect: 0..1, how much fine detail is spared."""
+
+    width: float
+    length: float
+    flow: float
+    rest: float = 0.0
+    amount: float = 0.15
+    respect: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) or not low <= value <= high:
+                raise SettingError(f"The brush's {name} is {value!r}: choose a number from {low} to {high}.")
+
+
+def underpaint(pixels: torch.Tensor, brush: Brush, seed: int) -> torch.Tensor:
+    """What to add to pixels (1, 3, H, W) in [-1, 1] at full strength: strokes in light and hue."""
+    return brush.amount * torch.einsum("nshw,sc->nchw", strokes(pixels, brush, seed), torch.tensor(OPPONENT).to(pixels))
+
+
+def strokes(pixels: torch.Tensor, brush: Brush, seed: int) -> torch.Tensor:
+    """(1, 3, H, W) in -1..1: three independent layers of strokes along the contours of `pixels`."""
+    light = luminance(pixels)
+    h, w = light.shape[-2:]
+    # drawn at half size, where following a contour costs a quarter, and strokes are wide enough not to miss the rest
+    half = F.interpolate(light, size=((h + 1) // 2, (w + 1) // 2), mode="area")
+    noise = torch.randn((1, 3, *half.shape[-2:]), generator=torch.Generator().manual_seed(seed)).to(pixels)
+    band = blur(noise, brush.width / 8) - blur(noise, brush.width / 2)
+    drawn = along(band / band.std(), directions(half, brush, 0.5), brush.length / 2)
+    drawn = F.interpolate(drawn, size=(h, w), mode="bicubic", align_corners=False)
+    return torch.tanh(drawn / SPREAD) * (1 - brush.respect * fineness(light))
+
+
+def luminance(pixels: torch.Tensor) -> torch.Tensor:
+    """(1, 1, H, W) in 0..1."""
+    return (torch.einsum("nchw,c->nhw", pixels, torch.tensor(LUMINANCE).to(pixels))[:, None] + 1) / 2
+
+
+def directions(light: torch.Tensor, brush: Brush, scale: float = 1.0) -> torch.Tensor:
+    """(1, 2, H, W) unit vectors (across, down) along the edges of `light`; towards `rest` where there are none.
+
+    scale: size of `light` over that of the picture; all lengths are the picture's."""
+    across, down = (scale * g for g in gradients(blur(light, 1.2 * scale)))
+    xx, xy, yy = (blur(a, brush.flow * scale) for a in (across * across, across * down, down * down))
+    # the tensor in double-angle form, in which opposite directions agree, with a faint pull towards rest
+    rest = 2 * math.radians(brush.rest)
+    angle = 0.5 * torch.atan2(-2 * xy + 2e-5 * math.sin(rest), yy - xx + 2e-5 * math.cos(rest))
+    return torch.cat([angle.cos(), angle.sin()], 1)
+
+
+def fineness(light: torch.Tensor) -> torch.Tensor:
+    """(1, 1, H, W) in 0..1: how much the picture is small detail, such as a face, where a painter takes a finer brush."""
+    across, down = gradients(light)
+    busy = blur(torch.hypot(across, down), 5.0)
+    return ((busy - 0.012) / 0.05).clamp(0, 1)
+
+
+def along(array: torch.Tensor, field: torch.Tensor, length: float) -> torch.Tensor:
+    """Mean of `array` (1, C, H, W) along `field` over `length` pixels, under a Hann window."""
+    h, w = array.shape[-2:]
+    rows, columns = torch.meshgrid(torch.arange(h).to(array), torch.arange(w).to(array), indexing="ij")
+    size = torch.tensor([w, h]).to(array)
+    both = torch.cat([array, field], 1)
+    count = max(1, round(length / 2 / STEP))
+    total, weights = array.clone(), 1.0
+    for sign in (1.0, -1.0):
+        place = torch.stack([columns, rows], -1)[None]
+        heading = sign * field.permute(0, 2, 3, 1)
+        for i in range(1, count + 1):
+            place = place + STEP * heading
+            seen = F.grid_sample(both, (2 * place + 1) / size - 1, mode="bilinear", padding_mode="reflection", align_corners=False)
+            here = seen[:, -2:].permute(0, 2, 3, 1)
+            heading = torch.where((here * heading).sum(-1, keepdim=True) < 0, -here, here)
+            weight = 0.5 + 0.5 * math.cos(math.pi * i / (count + 1))
+            total = total + weight * seen[:, :-2]
+            weights += weight
+    return total / weights
+
+
+def gradients(light: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scharr derivatives (across, down) of (1, 1, H, W), per pixel."""
+    kernel = torch.tensor([[-3.0, 0, 3], [-10, 0, 10], [-3, 0, 3]]).to(light) / 32
+    padded = F.pad(light, (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(padded, kernel[None, None]), F.conv2d(padded, kernel.T[None, None])
+
+
+def blur(array: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Gaussian blur of (N, C, H, W), edges replicated."""
+    reach = max(1, math.ceil(3 * sigma))
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1).to(array) / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    n, c, h, w = array.shape
+    flat = array.reshape(n * c, 1, h, w)
+    flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
+    flat = F.conv2d(F.pad(flat, (0, 0, reach, reach), mode="replicate"), kernel.view(1, 1, -1, 1))
+    return flat.view(n, c, h, w)

@@ -1,0 +1,68 @@
+"""Painted targets: made from the strokes that the adapter will see, in the painter's own light."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stylekit.styles import StyleLibrary
+from training.brushwork import PAINTERS, paint
+from training.pairs import make_pair
+from training.procedural import to_lab
+
+PHOTOS = Path(__file__).resolve().parent.parent / "assets" / "photos"
+
+
+@pytest.fixture(scope="module")
+def coffee() -> np.ndarray:
+    return np.asarray(Image.open(PHOTOS / "coffee.jpg").convert("RGB").resize((192, 128)))
+
+
+@pytest.mark.parametrize("name", sorted(PAINTERS))
+def test_a_painting_has_the_strokes_of_its_underpainting(name: str, coffee: np.ndarray) -> None:
+    under, painting = paint(coffee, 1, PAINTERS[name])
+    other_under, other = paint(coffee, 2, PAINTERS[name])
+    assert under.shape == (1, 3, 128, 192)
+    assert painting.shape == coffee.shape
+    assert np.array_equal(painting, paint(coffee, 1, PAINTERS[name])[1])
+    laid = (under - other_under)[0].mean(0).numpy().ravel()
+    seen = (painting.astype(float) - other).mean(-1).ravel()
+    assert np.corrcoef(laid, seen)[0, 1] > 0.3  # where one seed lays light, its painting is lighter
+
+
+def test_monet_has_no_black_and_violet_shade() -> None:
+    grey = np.repeat(np.linspace(0, 255, 96).astype(np.uint8)[None, :, None], 64, 0).repeat(3, -1)
+    lab = to_lab(paint(grey, 0, PAINTERS["monet"])[1])
+    assert float(np.percentile(lab[..., 0], 1)) > 10
+    assert float(lab[:, :16, 2].mean()) < -5  # blue
+    assert float(lab[:, -16:, 2].mean()) > 2  # cream
+
+
+def test_van_gogh_is_louder_than_the_photo(coffee: np.ndarray) -> None:
+    chroma = [np.hypot(*np.moveaxis(to_lab(a)[..., 1:], -1, 0)).mean() for a in (coffee, paint(coffee, 0, PAINTERS["vangogh"])[1])]
+    assert chroma[1] > 1.1 * chroma[0]
+
+
+def test_a_pair_starts_from_the_underpainted_photo() -> None:
+    plain, _ = make_pair(PHOTOS / "coffee.jpg", "procedure:sketch", 192)
+    under, target = make_pair(PHOTOS / "coffee.jpg", "procedure:monet", 192, seed=5)
+    assert plain.shape == under.shape == target.shape
+    assert 0.02 < float((under - plain).abs().mean()) < 0.2
+    assert torch.equal(plain, make_pair(PHOTOS / "coffee.jpg", "procedure:minimalism", 192)[0])
+
+
+def test_cards_ask_for_the_strokes_their_adapters_were_trained_on() -> None:
+    library = StyleLibrary.open()
+    painted = {style.name: style.adapter("pocket").underpainting for style in library if style.name in PAINTERS}
+    assert painted == {name: PAINTERS[name].brush for name in painted}
+
+
+def test_a_plain_wall_gets_strokes_too() -> None:
+    wall = np.full((96, 96, 3), 180, np.uint8)
+    painting = paint(wall, 0, PAINTERS["monet"])[1]
+    assert cv2.cvtColor(painting, cv2.COLOR_RGB2GRAY).std() > 4

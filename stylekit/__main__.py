@@ -2,6 +2,8 @@
 
 python -m stylekit PHOTO --style sketch --out OUT.png
 python -m stylekit FOLDER --style monet:0.6,ukiyoe:0.4 --out FOLDER
+python -m stylekit PHOTO --style sketch --mask WHITE_IS_STYLE.png --out OUT.png
+python -m stylekit PHOTO --style sketch --region ukiyoe=SKY.png --out OUT.png
 python -m stylekit PHOTO --recipe OUT.png --out AGAIN.png
 """
 
@@ -9,15 +11,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from PIL import Image
 from tqdm import tqdm
 
 from stylekit.errors import PictureError, SettingError, StyleError
-from stylekit.images import SUFFIXES, open_picture, save_png
+from stylekit.images import SUFFIXES, open_mask, open_picture, save_png
+from stylekit.maps import Size, WeightMap
 from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
+
+ASPECT_TOLERANCE = 0.02  # by how much a mask's width over height may differ from the photo's
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,6 +32,22 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("photo", type=Path, metavar="PHOTO", help="a picture file, or a folder of them")
     parser.add_argument("--style", metavar="NAME[:WEIGHT],...", help="a style or a mix, for example sketch or sketch:0.6,ukiyoe:0.4")
     parser.add_argument("--strength", type=float, help=f"0 (the photo) to 1 (the full style), default {default.strength:g}")
+    parser.add_argument("--mask", type=Path, metavar="MASK", help="a picture: white takes the style, black stays the photo, grey between")
+    parser.add_argument(
+        "--region",
+        action="append",
+        default=[],
+        metavar="STYLE=MASK",
+        help="a style in the white of a mask; repeatable; --style has the rest",
+    )
+    parser.add_argument("--structure", type=float, metavar="X", help=f"0 to 1: the photo's own detail, default {default.structure:g}")
+    parser.add_argument(
+        "--keep-colours", type=float, nargs="?", const=1.0, metavar="X", help="0 to 1: the photo's own colours; without a number, 1"
+    )
+    parser.add_argument("--match-border", action="store_true", default=None, help="let the painted meet the tone of what is left alone")
+    parser.add_argument(
+        "--feather", type=float, metavar="X", help=f"width of soft borders as a part of the long side, default {default.feather:g}"
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="denoising steps; default: the base's own")
     parser.add_argument("--seed", type=int, metavar="N", help=f"seed of the noise, default {default.seed}")
     parser.add_argument("--size", type=int, metavar="PX", help=f"long side at which the model works, default {default.size}")
@@ -36,14 +58,32 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def read_recipe(args: argparse.Namespace) -> Recipe:
+def read_masks(args: argparse.Namespace) -> dict[Path, Image.Image]:
+    """The masks that the flags name, greyscale. Raises PictureError for one that cannot be used, or is black."""
+    masks = {path: open_mask(path) for path in [*([args.mask] if args.mask else []), *read_regions(args.region).values()]}
+    for path, mask in masks.items():
+        if not mask.getbbox():
+            raise PictureError(f"{path.name} is black everywhere: paint white where the style should be.")
+    return masks
+
+
+def read_recipe(args: argparse.Namespace, masks: Mapping[Path, Image.Image]) -> Recipe:
     """The recipe file, if any, with the flags that were given on top."""
     recipe = Recipe.from_png(args.recipe) if args.recipe else Recipe()
-    if not args.recipe and args.style is None:
-        raise SettingError("No style was given: add --style NAME or --recipe PICTURE.png.")
+    if not args.recipe and args.style is None and not args.region:
+        raise SettingError("No style was given: add --style NAME, --region STYLE=MASK.png or --recipe PICTURE.png.")
+    mix = StyleMix.of(args.style) if args.style is not None else recipe.mix
+    strength = recipe.strength if args.strength is None else args.strength
+    if args.mask:
+        recipe.with_(strength=strength)  # out of its range, it must not reach the map
+        strength = WeightMap.of(masks[args.mask]).times(1.0 if isinstance(strength, WeightMap) else strength)
     flags = {
-        "mix": StyleMix.of(args.style) if args.style is not None else None,
-        "strength": args.strength,
+        "mix": mix.with_regions({name: WeightMap.of(masks[path]) for name, path in read_regions(args.region).items()}),
+        "strength": strength,
+        "structure": args.structure,
+        "keep_colours": args.keep_colours,
+        "match_border": args.match_border,
+        "feather": args.feather,
         "num_inference_steps": args.steps,
         "seed": args.seed,
         "size": args.size,
@@ -51,6 +91,29 @@ def read_recipe(args: argparse.Namespace) -> Recipe:
         "prompt": args.prompt,
     }
     return recipe.with_(**{name: value for name, value in flags.items() if value is not None})
+
+
+def read_regions(regions: Sequence[str]) -> dict[str, Path]:
+    """Style -> mask, from ``STYLE=MASK.png``."""
+    paths: dict[str, Path] = {}
+    for region in regions:
+        name, equals, path = region.partition("=")
+        if not (name and equals and path):
+            raise SettingError(f"The region {region!r} is not STYLE=MASK: write for example sketch=mask.png.")
+        if name in paths:
+            raise SettingError(f"The style {name} has two regions: put both into one mask.")
+        paths[name] = Path(path)
+    return paths
+
+
+def fit_masks(masks: Mapping[Path, Image.Image], photo: Path, size: Size) -> None:
+    """Say which masks are stretched over a photo of `size`; PictureError for one of another shape."""
+    for path, mask in masks.items():
+        width, height = mask.size
+        if abs(width * size[1] / (height * size[0]) - 1) > ASPECT_TOLERANCE:
+            raise PictureError(f"{path.name} is {width} x {height} but {photo.name} is {size[0]} x {size[1]}: give it the photo's shape.")
+        if mask.size != size:
+            tqdm.write(f"stylekit: {path.name} is {width} x {height} and is fitted to {size[0]} x {size[1]}", file=sys.stderr)
 
 
 def list_jobs(photo: Path, out: Path) -> list[tuple[Path, Path]]:
@@ -77,10 +140,11 @@ def list_jobs(photo: Path, out: Path) -> list[tuple[Path, Path]]:
 
 def run(args: argparse.Namespace) -> int:
     """Do the work; the number of photos that failed."""
-    recipe = read_recipe(args)
+    masks = read_masks(args)
+    recipe = read_recipe(args, masks)
     jobs = list_jobs(args.photo, args.out)
-    if len(jobs) == 1:  # a bad photo is told before the model is loaded
-        open_picture(jobs[0][0])
+    if not args.photo.is_dir():  # a bad photo is told before the model is loaded
+        fit_masks(masks, args.photo, open_picture(args.photo).size)
     from diffusers.utils.logging import disable_progress_bar, set_verbosity_error
 
     from stylekit.stylizer import Stylizer  # loads torch and diffusers: seconds that a wrong flag need not wait
@@ -96,7 +160,10 @@ def run(args: argparse.Namespace) -> int:
         try:
             if path.resolve() == target.resolve():
                 raise PictureError(f"{target} is the photo itself: write the result elsewhere.")
-            result = stylizer.stylize(open_picture(path), recipe)
+            photo = open_picture(path)
+            if args.photo.is_dir():
+                fit_masks(masks, path, photo.size)
+            result = stylizer.stylize(photo, recipe)
             save_png(result.image, target, result.recipe)
             if not args.photo.is_dir():
                 print(f"{target}  ({result.seconds:.1f} s)")

@@ -3,15 +3,21 @@
 LoRA (Hu et al. 2022, https://arxiv.org/abs/2106.09685) adds ``alpha / rank * B(A(x))`` to a layer's output. Files are diffusers'
 `pytorch_lora_weights.safetensors`: keys ``unet.<module>.lora_A.weight`` and ``unet.<module>.lora_B.weight``, with peft's configuration
 in the metadata. The layers themselves are peft's.
+
+A weight may be a map over the picture. Where it is a number, the adapter is added into the layer's own weights (`_fused`); where it is a
+map, ``B(map * A(x))`` is added to the layer's output, the map averaged down to that layer's resolution (`_painted`). The matrices of all
+painted adapters are stacked, so that any number of styles costs one more product pair a layer, in one pass of the UNet.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import math
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,19 +25,29 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import torch
+from diffusers.utils import convert_unet_state_dict_to_peft
 from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional as F
 
 from stylekit.errors import AdapterError
+
+log = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "pytorch_lora_weights.safetensors"
 PREFIX = "unet."
 CONFIG_KEY = "lora_adapter_metadata"  # where diffusers looks for peft's configuration
+TEXT_ENCODER = ("text_encoder.", "lora_te_", "lora_te1_")  # te1 is Stable Diffusion XL's, but diffusers' exporter writes it for 1.x too
 MAX_RANK = 512
 MAX_BYTES = 2**30
+PROMPT_LAYER = re.compile(r"attn2\.to_[kv]$")  # sees the prompt's tokens, not pixels
+PRESENT = 0.25  # weight from which a pixel wholly belongs to its styles
+PRIOR = 0.01  # part of the picture that every region's statistics are mixed with, which steadies those of a small one
+
+Hook = Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +74,19 @@ class LoraWeights:
         return {module: down.shape[0] for module, (down, _) in self.modules.items()}
 
 
-def read_lora(path: str | Path, name: str | None = None) -> LoraWeights:
-    """Read and check a LoRA in diffusers' format. Only safetensors is read, never pickle."""
+def read_lora(path: str | Path, name: str | None = None, modules: Iterable[str] | None = None) -> LoraWeights:
+    """Read and check a LoRA in diffusers' or kohya's format. Layers of the text encoder are left out, and that is logged.
+
+    modules: module paths of the base, to which kohya's names are resolved; by default Stable Diffusion 1.x's and the pocket base's.
+    """
     path = Path(path)
-    label = name or path.stem
+    tensors, metadata = read_tensors(path)
+    return parse_lora(tensors, metadata, path.name, name or path.stem, modules)
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The UNet's tensors in an adapter file, in the file's own format, and its metadata. Only safetensors is read, never pickle."""
+    path = Path(path)
     if path.suffix != ".safetensors":
         raise AdapterError(f"The adapter {path.name} is not a .safetensors file: other formats can run code and are not read.")
     if not path.is_file():
@@ -74,17 +99,35 @@ def read_lora(path: str | Path, name: str | None = None) -> LoraWeights:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise AdapterError(f"The adapter {path.name} cannot be read ({error}): download or train it again.") from None
+    kept = {key: tensor for key, tensor in tensors.items() if not key.startswith(TEXT_ENCODER)}
+    if len(kept) < len(tensors):
+        left = len(tensors) - len(kept)
+        log.warning("%s: layers of the text encoder are left out (%d tensors); stylekit adapts the UNet alone.", path.name, left)
+    return convert_unet_state_dict_to_peft(kept), metadata  # diffusers' example scripts still write its older names
+
+
+def parse_lora(
+    tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], label: str, name: str, modules: Iterable[str] | None = None
+) -> LoraWeights:
+    """What `read_tensors` gave, checked. label: the file, for messages. modules: see `read_lora`."""
+    from stylekit import kohya  # which builds on this module
+
+    alphas: dict[str, float] | None = None
+    if kohya.is_kohya(tensors):
+        tensors, alphas = kohya.from_kohya(tensors, label, modules)
     pairs: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         match = re.fullmatch(re.escape(PREFIX) + r"(.+)\.lora_([AB])\.weight", key)
-        if match is None:
-            raise AdapterError(f"The adapter {path.name} holds {key!r}, which is no LoRA weight of a UNet in diffusers' naming.")
+        if match is None or tensor.ndim < 2:
+            raise AdapterError(f"The adapter {label} holds {key!r}, which is no LoRA weight of a UNet in diffusers' naming.")
         pairs.setdefault(match[1], {})[match[2]] = tensor.float()
     halves = [module for module, pair in pairs.items() if len(pair) < 2]
     if halves:
-        raise AdapterError(f"The adapter {path.name} lacks one half of {halves[0]}: download or train it again.")
-    modules = {module: (pair["A"], pair["B"]) for module, pair in pairs.items()}
-    return LoraWeights(name=label, modules=modules, alphas=_alphas(modules, metadata, path.name), metadata=metadata)
+        raise AdapterError(f"The adapter {label} lacks one half of {halves[0]}: download or train it again.")
+    loras = {module: (pair["A"], pair["B"]) for module, pair in pairs.items()}
+    if alphas is None:
+        alphas = _alphas(loras, metadata, label)
+    return LoraWeights(name=name, modules=loras, alphas=alphas, metadata=metadata)
 
 
 def _alphas(modules: Mapping[str, tuple[torch.Tensor, torch.Tensor]], metadata: Mapping[str, str], label: str) -> dict[str, float]:
@@ -217,34 +260,151 @@ def active_scales(unet: nn.Module) -> dict[str, float]:
 
 
 @contextmanager
-def applied(unet: nn.Module, weights: Mapping[str, float]) -> Iterator[None]:
-    """Within the block `unet` is the base plus ``weight * adapter`` for each name; afterwards its weights are bit for bit as before.
+def applied(unet: nn.Module, weights: Mapping[str, float | torch.Tensor]) -> Iterator[None]:
+    """Within the block `unet` is the base plus ``weight * adapter`` for each name; afterwards it is bit for bit as before.
 
-    The products are added into the layers' own weights (a fused pass costs no more than the base's), whose originals are kept aside and
-    put back. A weight of 0 adds nothing, so it equals the base exactly.
+    A weight is a number, or a map (N, 1, H, W) over the N pictures of the batch that `unet` will see, H and W in the ratio of its latents.
+    Layers that see no pixels (the prompt's keys and values, the timestep) take the map's mean, each pixel counted by the sum of all weights
+    there, so that a style on a small part of the picture is not weakened by what is left alone. A weight of 0 adds nothing, so it equals
+    the base exactly.
     """
     missing = [name for name in weights if name not in resident(unet)]
     if missing:
         raise AdapterError(f"The adapter {missing[0]} is not loaded: inject it first.")
     # in one order whatever the caller's, so that the same mix is the same sum to the last bit
-    wanted = {adapter_key(name): weights[name] for name in sorted(weights) if weights[name] != 0}
-    originals: list[tuple[torch.Tensor, torch.Tensor]] = []
+    numbers: dict[str, float] = {}
+    maps: dict[str, torch.Tensor] = {}
+    for name in sorted(weights):
+        weight = weights[name]
+        if isinstance(weight, torch.Tensor):
+            if weight.any():
+                maps[adapter_key(name)] = weight
+        elif weight != 0:
+            numbers[adapter_key(name)] = weight
     _activate(unet, {})
+    with _fused(unet, numbers), _painted(unet, maps):
+        yield
+
+
+@contextmanager
+def _fused(unet: nn.Module, numbers: Mapping[str, float]) -> Iterator[None]:
+    """The products are added into the layers' own weights, which costs a pass nothing; the originals are kept aside and put back."""
+    originals: list[tuple[torch.Tensor, torch.Tensor]] = []
     try:
         with torch.no_grad():
             for layer in lora_layers(unet).values():
-                keys = [key for key in wanted if key in layer.lora_A]
+                keys = [key for key in numbers if key in layer.lora_A]
                 if not keys:
                     continue
                 weight = layer.get_base_layer().weight
                 originals.append((weight, weight.detach().clone()))
                 for key in keys:
-                    weight.add_(layer.get_delta_weight(key).to(weight), alpha=wanted[key])
+                    weight.add_(layer.get_delta_weight(key).to(weight), alpha=numbers[key])
         yield
     finally:
         with torch.no_grad():
             for weight, original in originals:
                 weight.copy_(original)
+
+
+@contextmanager
+def _painted(unet: nn.Module, maps: Mapping[str, torch.Tensor]) -> Iterator[None]:
+    """The products are added to the layers' outputs, pixel by pixel, by hooks that are taken off again."""
+    handles = []
+    try:
+        if maps:
+            field = _Field(keys=tuple(maps), maps=torch.cat(list(maps.values()), 1))
+            for path, layer in lora_layers(unet).items():
+                keys = [key for key in maps if key in layer.lora_A]
+                if keys:
+                    handles.append(layer.register_forward_hook(_brush(layer, keys, field, PROMPT_LAYER.search(path) is not None)))
+            handles += [norm.register_forward_hook(_regional(norm, field)) for norm in unet.modules() if isinstance(norm, nn.GroupNorm)]
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Field:
+    """The maps (N, styles, H, W), at any resolution, one channel for each rank of the stacked adapters."""
+
+    def __init__(self, keys: Sequence[str], maps: torch.Tensor) -> None:
+        total = maps.sum(1, keepdim=True)
+        self.keys = list(keys)
+        self.maps = maps
+        self.means = (maps * total).sum((0, 2, 3), keepdim=True) / total.sum()
+        self.known: dict[tuple[Any, ...], torch.Tensor] = {}
+        belongs = maps / total.clamp_min(1e-6) * (total / PRESENT).clamp_max(1)
+        self.regions = torch.cat([belongs, 1 - belongs.sum(1, keepdim=True)], 1)
+
+    def at(self, ranks: Mapping[str, int], size: tuple[int, int] | None, like: torch.Tensor) -> torch.Tensor:
+        """(N, sum of ranks, h, w); size None for the means, (1, sum of ranks, 1, 1)."""
+        key = (tuple(ranks.items()), size, like.dtype)
+        if key not in self.known:  # few: the UNet's resolutions times the adapters' ranks
+            maps = self.means if size is None else F.adaptive_avg_pool2d(self.maps, size)
+            channels = [maps[:, self.keys.index(name)] for name, rank in ranks.items() for _ in range(rank)]
+            self.known[key] = torch.stack(channels, 1).to(like)
+        return self.known[key]
+
+    def shares(self, size: tuple[int, int]) -> torch.Tensor:
+        """(N, h * w, styles + 1): how far each pixel belongs to each style, and last to none; they add up to 1."""
+        if (size,) not in self.known:
+            self.known[(size,)] = F.adaptive_avg_pool2d(self.regions, size).flatten(2).transpose(1, 2).contiguous()
+        return self.known[(size,)]
+
+    def tokens(self, count: int) -> tuple[int, int]:
+        """(h, w) of the picture whose pixels are `count` tokens."""
+        height, width = self.maps.shape[-2:]
+        h = max(1, round(math.sqrt(count * height / width)))
+        return h, count // h
+
+
+def _brush(layer: LoraLayer, keys: Sequence[str], field: _Field, sees_prompt: bool) -> Hook:
+    base = layer.get_base_layer()
+    ranks = {key: layer.r[key] for key in keys}
+    down = torch.cat([layer.lora_A[key].weight for key in keys])
+    up = torch.cat([layer.lora_B[key].weight * layer.scaling[key] for key in keys], 1)
+    if isinstance(base, nn.Conv2d):
+        down, up = (weight.contiguous(memory_format=torch.channels_last) for weight in (down, up))
+        stride, padding, dilation = base.stride, base.padding, base.dilation
+
+        def paint(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+            hidden = F.conv2d(inputs[0], down, None, stride, padding, dilation)
+            h, w = hidden.shape[-2:]
+            return output + F.conv2d(hidden * field.at(ranks, (h, w), hidden), up)
+
+        return paint
+
+    def paint_tokens(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        hidden = F.linear(inputs[0], down)
+        size = None if sees_prompt or hidden.ndim < 3 else field.tokens(hidden.shape[1])
+        scale = field.at(ranks, size, hidden).flatten(2).transpose(1, 2)  # (N, tokens, ranks)
+        return output + F.linear(hidden * (scale if hidden.ndim == 3 else scale[:, 0]), up)
+
+    return paint_tokens
+
+
+def _regional(norm: nn.GroupNorm, field: _Field) -> Hook:
+    """Group normalisation (Wu & He 2018, https://arxiv.org/abs/1803.08494) whose mean and variance are taken region by region.
+
+    Over the whole picture they would mix the styles: white paper on the left would be darkened by a blue print on the right.
+    """
+
+    def normalise(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        n, c, h, w = inputs[0].shape
+        with torch.autocast(output.device.type, enabled=False):  # differences of squares need float32
+            x = inputs[0].permute(0, 2, 3, 1).reshape(n, h * w, norm.num_groups, -1).float()
+            moments = torch.cat([x.mean(-1), x.square().mean(-1)], -1)  # (N, pixels, 2 * groups)
+            shares = field.shares((h, w))
+            prior = PRIOR * h * w
+            regional = shares.transpose(1, 2) @ moments + prior * moments.mean(1, keepdim=True)
+            mean, square = (regional / (shares.sum(1)[..., None] + prior)).chunk(2, -1)  # (N, regions, groups)
+            factor = ((square - mean.square()).clamp_min(0) + norm.eps).rsqrt()
+            scale, shift = shares @ factor, shares @ (-mean * factor)  # (N, pixels, groups)
+            x = x.mul(scale[..., None]).add_(shift[..., None]).reshape(n, h, w, c)
+            return x.mul_(norm.weight).add_(norm.bias).permute(0, 3, 1, 2).to(output)
+
+    return normalise
 
 
 def _activate(unet: nn.Module, scales: Mapping[str, float]) -> None:

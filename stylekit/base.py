@@ -42,7 +42,8 @@ class BaseCard:
     dial_timestep and dial_scale: the strength dial (0..1) as points (strength, value), joined by straight lines; the timestep at which
     the photo enters the denoiser, and the factor on every adapter weight. phases: the picture is worked in this many placements on the
     grid of latents at once and the results are averaged ("cycle spinning", Coifman & Donoho 1995,
-    https://doi.org/10.1007/978-1-4612-2544-7_9), which cancels the faint 8-pixel weave of a small model; 1, 2 or 4.
+    https://doi.org/10.1007/978-1-4612-2544-7_9), which cancels the faint 8-pixel weave of a small model; 1, 2 or 4. renoise: how to go
+    from step to step (see `stylekit.sampling.sample`).
     """
 
     title: str
@@ -51,6 +52,7 @@ class BaseCard:
     dial_timestep: Curve
     dial_scale: Curve
     phases: int = 1
+    renoise: bool = False
 
     def __post_init__(self) -> None:
         for curve in (self.dial_timestep, self.dial_scale):
@@ -73,6 +75,7 @@ class BaseCard:
                 dial_timestep=_curve(values["dial_timestep"]),
                 dial_scale=_curve(values["dial_scale"]),
                 phases=int(values.get("phases", 1)),
+                renoise=bool(values.get("renoise", False)),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BaseError(f"{path} is not a base's card ({type(error).__name__}: {error}): mend or remove it.") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -34,10 +35,22 @@ def open_picture(source: str | Path | bytes | IO[bytes] | Image.Image) -> Image.
 
     Raises PictureError if it is missing, no picture, broken, too large, too small or too narrow.
     """
+    return _open(source, _to_rgb)
+
+
+def open_mask(source: str | Path | bytes | IO[bytes] | Image.Image) -> Image.Image:
+    """Upright greyscale copy (mode L, white = 255) of a mask; what is transparent counts as black.
+
+    Raises PictureError as `open_picture` does.
+    """
+    return _open(source, _to_grey)
+
+
+def _open(source: str | Path | bytes | IO[bytes] | Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     if isinstance(source, Image.Image):
         picture, name = source, "The picture"
         _check_size(picture, name)
-        return _prepare(picture, name)
+        return _prepare(picture, name, convert)
     if isinstance(source, bytes):
         source, name = io.BytesIO(source), "The picture"
     elif isinstance(source, (str, Path)):
@@ -63,7 +76,7 @@ def open_picture(source: str | Path | bytes | IO[bytes] | Image.Image) -> Image.
         raise PictureError(f"{name} cannot be read ({_first_line(error)}): save it again as JPEG or PNG.") from None
     with picture:
         _check_size(picture, name)
-        return _prepare(picture, name)
+        return _prepare(picture, name, convert)
 
 
 def _check_size(picture: Image.Image, name: str) -> None:
@@ -76,7 +89,7 @@ def _check_size(picture: Image.Image, name: str) -> None:
         raise PictureError(f"{name} is {w} x {h} pixels, too narrow: no side may be over {MAX_ASPECT} times the other; crop it.")
 
 
-def _prepare(picture: Image.Image, name: str) -> Image.Image:
+def _prepare(picture: Image.Image, name: str, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
         if getattr(picture, "is_animated", False):
             picture.seek(0)
@@ -88,7 +101,7 @@ def _prepare(picture: Image.Image, name: str) -> Image.Image:
     except Exception:  # unreadable EXIF: the pixels are still good
         upright = picture
     try:
-        return _to_rgb(upright)
+        return convert(upright)
     except Exception as error:
         raise PictureError(f"{name} has colours that cannot be converted ({_first_line(error)}): save it again as RGB.") from None
 
@@ -116,6 +129,13 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # a broken or mismatched profile: take the numbers as they are
     return _bare(picture.convert("RGB"))
+
+
+def _to_grey(picture: Image.Image) -> Image.Image:
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        return _bare(Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba).convert("L"))
+    return _to_rgb(picture).convert("L")
 
 
 def _bare(picture: Image.Image) -> Image.Image:
@@ -149,8 +169,13 @@ def to_picture(pixels: torch.Tensor) -> Image.Image:
     return Image.fromarray(array.permute(1, 2, 0).cpu().numpy())
 
 
+def mask_to_tensor(mask: Image.Image) -> torch.Tensor:
+    """A mask in mode L as (1, 1, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(np.array(mask, dtype=np.float32))[None, None] / 255
+
+
 def place_on_grid(pixels: torch.Tensor, multiple: int, phases: int = 1) -> torch.Tensor:
-    """(1, 3, H, W) -> (phases, 3, H2, W2): copies on a mirrored canvas with sides in multiples of `multiple`, each a bit further on."""
+    """(1, C, H, W) -> (phases, C, H2, W2): copies on a mirrored canvas with sides in multiples of `multiple`, each a bit further on."""
     offsets = _offsets(phases)
     h, w = pixels.shape[-2:]
     height = h + max(top for top, _ in offsets)
@@ -160,7 +185,7 @@ def place_on_grid(pixels: torch.Tensor, multiple: int, phases: int = 1) -> torch
 
 
 def take_from_grid(pixels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Undo `place_on_grid`: the mean (1, 3, H, W) of the pictures of `size` (W, H) on the canvases (phases, 3, H2, W2)."""
+    """Undo `place_on_grid`: the mean (1, C, H, W) of the pictures of `size` (W, H) on the canvases (phases, C, H2, W2)."""
     w, h = size
     offsets = _offsets(len(pixels))
     return torch.stack([canvas[:, top : top + h, left : left + w] for canvas, (top, left) in zip(pixels, offsets, strict=True)]).mean(0)[
@@ -182,6 +207,13 @@ def _mirror(pixels: torch.Tensor, left: int, right: int, top: int, down: int) ->
         pixels = torch.nn.functional.pad(pixels, now, mode="reflect")
         left, right, top, down = left - now[0], right - now[1], top - now[2], down - now[3]
     return pixels
+
+
+def paste_back(photo: Image.Image, styled: Image.Image, alpha: Image.Image) -> Image.Image:
+    """`styled` laid on `photo` by `alpha` (mode L, the photo's size); where it is 0 the photo's pixels come back bit for bit."""
+    if styled.size != photo.size:
+        styled = styled.resize(photo.size, Image.Resampling.LANCZOS)
+    return Image.composite(styled, photo, alpha)
 
 
 def save_png(picture: Image.Image, path: str | Path, recipe: Recipe | None = None) -> Path:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
 from stylekit.errors import PictureError, SettingError
+from stylekit.maps import WeightMap
 from stylekit.mix import StyleMix
 
 PNG_KEY = "stylekit"  # the text chunk that carries the recipe
-FORMAT = 1
+FORMAT = 2  # 2: maps, feather, structure, keep_colours and match_border
+READABLE = (1, 2)
+MAP_KEY = "png"  # a map in JSON is {"png": base64 of a greyscale PNG}
 DEFAULT_SIZE = 768
+DEFAULT_FEATHER = 0.01
+FEATHER_LIMIT = 0.1
 SIZE_RANGE = (64, 2048)
 STEPS_RANGE = (1, 100)
 SEED_LIMIT = 2**63
@@ -25,35 +30,56 @@ SEED_LIMIT = 2**63
 class Recipe:
     """All settings of one picture.
 
-    mix: styles and weights. strength: the dial, 0 (the photo) to 1 (the full style); a base's card says what it means for that base.
-    num_inference_steps: denoising steps, None for the base's own default. seed: of the noise. size: long side in pixels at which the
-    model works; the result always has the photo's size. base: "pocket", a Hub id or a folder. prompt: None for the cached embedding.
-    guidance_scale: 1 is guidance-free.
+    mix: styles and weights. strength: the dial, 0 (the photo) to 1 (the full style), or a map of it; a base's card says what it means for
+    that base. num_inference_steps: denoising steps, None for the base's own default. seed: of the noise. size: long side in pixels at
+    which the model works; the result always has the photo's size. base: "pocket", a Hub id or a folder. prompt: None for the cached
+    embedding. guidance_scale: 1 is guidance-free. structure: 0 to 1, how much of the photo's own detail returns. keep_colours: 0 to 1, how
+    far the colours are the photo's, the style's being of lightness only. match_border: whether what is painted meets the tone of what is
+    left alone. feather: width, as a part of the long side, over which the painted passes into the photo and one style into the next.
+
+    Where strength or all weights are 0 the result has the photo's own pixels, in whatever a map says of them.
     """
 
     mix: StyleMix = field(default_factory=StyleMix)
-    strength: float = 1.0
+    strength: float | WeightMap = 1.0
     num_inference_steps: int | None = None
     seed: int = 0
     size: int = DEFAULT_SIZE
     base: str = "pocket"
     prompt: str | None = None
     guidance_scale: float = 1.0
+    structure: float = 0.0
+    keep_colours: float = 0.0
+    match_border: bool = False
+    feather: float = DEFAULT_FEATHER
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mix", StyleMix.of(self.mix))
-        _check_number("strength", self.strength, 0, 1)
+        if not isinstance(self.strength, WeightMap):
+            _check_number("strength", self.strength, 0, 1)
         if self.num_inference_steps is not None:
             _check_whole("num_inference_steps", self.num_inference_steps, *STEPS_RANGE)
         _check_whole("seed", self.seed, 0, SEED_LIMIT - 1)
         _check_whole("size", self.size, *SIZE_RANGE)
         _check_number("guidance_scale", self.guidance_scale, 1, 30)
+        _check_number("structure", self.structure, 0, 1)
+        if isinstance(self.keep_colours, bool):  # a yes is all the way
+            object.__setattr__(self, "keep_colours", float(self.keep_colours))
+        _check_number("keep_colours", self.keep_colours, 0, 1)
+        if not isinstance(self.match_border, bool):
+            raise SettingError(f"match_border is {self.match_border!r}: choose true or false.")
+        _check_number("feather", self.feather, 0, FEATHER_LIMIT)
         if not self.base:
             raise SettingError("The base is empty: use pocket, a Hub id or a folder.")
 
+    @property
+    def has_maps(self) -> bool:
+        return self.mix.has_maps or isinstance(self.strength, WeightMap)
+
     def to_json(self) -> str:
-        values = asdict(self) | {"mix": dict(self.mix.weights), "format": FORMAT}
-        return json.dumps(values, sort_keys=True)
+        values = {f.name: _to_plain(getattr(self, f.name)) for f in fields(self)} | {"format": FORMAT}
+        values["mix"] = {name: _to_plain(weight) for name, weight in self.mix.weights}  # in their order
+        return json.dumps(dict(sorted(values.items())))
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
@@ -64,12 +90,16 @@ class Recipe:
         except ValueError:
             raise SettingError("The recipe is not valid JSON: use one that stylekit wrote.") from None
         version = values.pop("format", FORMAT)
-        if version != FORMAT:
-            raise SettingError(f"The recipe has format {version!r}, this version reads {FORMAT}: update stylekit.")
+        if version not in READABLE:
+            raise SettingError(f"The recipe has format {version!r}, this version reads {READABLE[0]} to {READABLE[-1]}: update stylekit.")
         unknown = sorted(set(values) - {f.name for f in fields(cls)})
         if unknown:
             raise SettingError(f"The recipe has unknown settings {', '.join(unknown)}: use one that this version wrote.")
         try:
+            if isinstance(values.get("mix"), dict):
+                values["mix"] = {name: _from_plain(weight) for name, weight in values["mix"].items()}
+            if "strength" in values:
+                values["strength"] = _from_plain(values["strength"])
             return cls(**values)
         except (TypeError, AttributeError, ValueError) as error:
             raise SettingError(f"The recipe has a setting of the wrong kind ({error}): use one that stylekit wrote.") from None
@@ -97,6 +127,14 @@ class Recipe:
     def with_(self, **changes: Any) -> Recipe:
         """A copy with some settings changed, checked again."""
         return replace(self, **changes)
+
+
+def _to_plain(value: Any) -> Any:
+    return {MAP_KEY: value.text} if isinstance(value, WeightMap) else value
+
+
+def _from_plain(value: Any) -> Any:
+    return WeightMap.from_text(value[MAP_KEY]) if isinstance(value, dict) and set(value) == {MAP_KEY} else value
 
 
 def _check_number(name: str, value: object, low: float, high: float) -> None:

@@ -4,6 +4,8 @@ DDIM (Song et al. 2021, https://arxiv.org/abs/2010.02502) without added noise, s
 (SDEdit, Meng et al. 2022, https://arxiv.org/abs/2108.01073). The loop takes any list of falling timesteps, so that one step from a low
 noise level (the pocket base) and twenty from a high one (Stable Diffusion) are the same code. It departs from diffusers' own loop in
 two ways: at least one step is always taken, and the last step returns the predicted clean latents.
+
+Every pixel may start at a noise level of its own, as in Differential Diffusion (Levin & Fried 2023, https://arxiv.org/abs/2306.00950).
 """
 
 from __future__ import annotations
@@ -56,15 +58,26 @@ def sample(
     timesteps: list[int],
     alphas_cumprod: torch.Tensor,
     prediction_type: str,
+    starts: torch.Tensor | None = None,
+    renoise: bool = False,
 ) -> Iterator[SamplingStep]:
-    """Denoise from `latents` (N, C, h, w) of a photo, noised to ``timesteps[0]``; yields one SamplingStep a step."""
+    """Denoise from `latents` (N, C, h, w) of a photo, noised to ``timesteps[0]``; yields one SamplingStep a step.
+
+    starts: (N, 1, h, w), the timestep at which each pixel starts; until then it is the photo's, at the noise of its surroundings. One that
+    starts below the last timestep stays the photo's. renoise: between steps lay `noise` on the clean latents anew, as consistency models do
+    (Song et al. 2023, https://arxiv.org/abs/2303.01469), where DDIM would go back some way towards the photo.
+    """
     alphas = [alphas_cumprod[t].to(latents) for t in timesteps]
     current = add_noise(latents, noise, alphas[0])
     for i, timestep in enumerate(timesteps):
+        if starts is not None:
+            current = torch.where(starts < timestep, add_noise(latents, noise, alphas[i]), current)
         prediction = denoiser(current, timestep).to(latents.dtype)
         clean = predicted_sample(prediction, current, alphas[i], prediction_type)
+        if starts is not None:
+            clean = torch.where(starts < timestep, latents, clean)
         if i + 1 < len(timesteps):
-            direction = (current - alphas[i].sqrt() * clean) / (1 - alphas[i]).sqrt()
+            direction = noise if renoise else (current - alphas[i].sqrt() * clean) / (1 - alphas[i]).sqrt()
             current = add_noise(clean, direction, alphas[i + 1])
         else:
             current = clean

@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 
-from stylekit import adapters, images, sampling
-from stylekit.base import ALIASES, POCKET, Base
+from stylekit import adapters, colour, images, maps, sampling, structure
+from stylekit.base import ALIASES, POCKET, Base, Curve
+from stylekit.brush import underpaint
 from stylekit.errors import StyleError
+from stylekit.maps import WeightMap
 from stylekit.recipe import Recipe
 from stylekit.styles import STYLES_FOLDER, Adapter, StyleLibrary
+
+SHARE = 0.25  # of the weights at a pixel; a style with less has no say in how many steps it takes
+RIM = 0.01  # of the long side; the least width over which the tone at a border is read
+FELT = 0.1  # of the long side; the width over which a matched tone gives way to the style's own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,27 +71,58 @@ class Stylizer:
         """Yield a StylizeStep after every denoising step, then the Stylized. Closing the generator cancels and leaves no trace."""
         started = time.perf_counter()
         self._check_base(recipe)
-        weights = self._weights(recipe)
+        for name in recipe.mix.names:
+            self._card(name)
         photo = images.open_picture(photo)
-        if recipe.strength == 0:  # the dial at zero is the photo, not the codec's copy of it
+        size = images.working_size(photo.size, recipe.size)
+        present = _presence(recipe, photo.size)
+        if present is None:  # nothing to do is the photo, not the codec's copy of it
             yield Stylized(image=photo, recipe=recipe, seconds=time.perf_counter() - started)
             return
+        whole = present.getextrema()[0] >= maps.FAINT  # type: ignore[operator]
         with self._lock, torch.inference_mode():
+            weights = self._weights(recipe, size)
             self._make_resident(list(weights))
-            with adapters.applied(self.base.unet, weights):
-                size = images.working_size(photo.size, recipe.size)
+            with adapters.applied(self.base.unet, {name: self._on_canvas(weight, recipe) for name, weight in weights.items()}):
                 working = photo if size == photo.size else photo.resize(size, Image.Resampling.LANCZOS)
+                alpha = None if whole else _alpha(recipe, size, recipe.feather)
                 result = working
-                for step in self._denoise(images.to_tensor(working), recipe):
+                for step in self._denoise(self._underpainted(working, weights, recipe.seed), recipe, weights):
                     last = step.step == step.total
                     if preview or last:
-                        result = self._decode(step.predicted, size)
-                    yield StylizeStep(step=step.step, total=step.total, preview=result if preview else None)
-        if result.size != photo.size:
+                        result = self._finish(self._decode(step.predicted, size), working, recipe)
+                    shown = result if alpha is None else images.paste_back(working, result, alpha)
+                    yield StylizeStep(step=step.step, total=step.total, preview=shown if preview else None)
+        if alpha is not None:
+            result = images.paste_back(photo, result, maps.fade(alpha, present))
+        elif result.size != photo.size:
             result = result.resize(photo.size, Image.Resampling.LANCZOS)
         yield Stylized(image=result, recipe=recipe, seconds=time.perf_counter() - started)
 
-    def _denoise(self, pixels: torch.Tensor, recipe: Recipe) -> Iterator[sampling.SamplingStep]:
+    def _underpainted(self, working: Image.Image, weights: Mapping[str, float | maps.Floats], seed: int) -> torch.Tensor:
+        """Pixels (1, 3, H, W) of the photo, with the strokes that styles of the mix ask for, as thick as their weight."""
+        photo = images.to_tensor(working)
+        pixels = photo
+        for name, weight in weights.items():
+            brush = self._card(name).underpainting
+            if brush and np.any(weight):
+                pixels = pixels + torch.as_tensor(weight) * underpaint(photo, brush, seed)
+        return pixels
+
+    def _finish(self, pixels: torch.Tensor, working: Image.Image, recipe: Recipe) -> Image.Image:
+        """What is done to the picture after the model: structure, colour and tone of the photo, as far as the recipe asks."""
+        if recipe.structure or recipe.keep_colours or recipe.match_border:
+            photo = images.to_tensor(working).to(pixels)
+            if recipe.structure:
+                pixels = structure.keep_structure(pixels, photo, recipe.structure)
+            if recipe.keep_colours:
+                pixels = colour.keep_colours(pixels, photo, recipe.keep_colours)
+            if recipe.match_border and recipe.has_maps:
+                rim, near = (images.mask_to_tensor(_alpha(recipe, working.size, f)).to(pixels) for f in (max(recipe.feather, RIM), FELT))
+                pixels = colour.match_border(pixels, photo, rim * (1 - rim), 1 - near)
+        return images.to_picture(pixels)
+
+    def _denoise(self, pixels: torch.Tensor, recipe: Recipe, weights: Mapping[str, float | maps.Floats]) -> Iterator[sampling.SamplingStep]:
         base = self.base
         latents = base.encode(images.place_on_grid(pixels, base.grid, self._phases(recipe)))
         noise = torch.randn(latents.shape, generator=torch.Generator("cpu").manual_seed(recipe.seed)).to(latents)
@@ -100,13 +138,15 @@ class Stylizer:
             free = base.denoise(noisy, timestep, negative)
             return free + recipe.guidance_scale * (guided - free)
 
-        yield from sampling.sample(denoiser, latents, noise, timesteps, base.alphas_cumprod, base.prediction_type)
+        starts = self._starts(recipe, weights, timesteps, latents, (pixels.shape[-1], pixels.shape[-2]))
+        renoise = base.card.renoise
+        yield from sampling.sample(denoiser, latents, noise, timesteps, base.alphas_cumprod, base.prediction_type, starts, renoise)
 
-    def _decode(self, latents: torch.Tensor, size: tuple[int, int]) -> Image.Image:
+    def _decode(self, latents: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         pixels = self.base.decode(latents)
         if not torch.isfinite(pixels).all():
             raise StyleError("The picture came out with numbers that are not finite: try another seed, or run in float32.")
-        return images.to_picture(images.take_from_grid(pixels, size))
+        return images.take_from_grid(pixels, size)
 
     def _prompt_embeds(self, prompt: str | None) -> torch.Tensor:
         if prompt not in self._prompts:
@@ -117,32 +157,75 @@ class Stylizer:
         if ALIASES.get(recipe.base, recipe.base) != ALIASES.get(self.base.name, self.base.name):
             raise StyleError(f"The recipe is for the base {recipe.base}, but {self.base.name} is loaded: start with that base.")
 
-    def _weights(self, recipe: Recipe) -> dict[str, float]:
-        """Style -> factor on its adapter: the mix within its budget, times the dial."""
-        scale = self.base.card.adapter_scale(recipe.strength)
-        weights = {}
-        for name, weight in recipe.mix.within_budget().weights:
-            weights[name] = weight * scale * self._card(name).scale
-        return weights
+    def _weights(self, recipe: Recipe, size: maps.Size) -> dict[str, float | maps.Floats]:
+        """Style -> factor on its adapter: the mix within its budget, times the dial; a map (H, W) where either is one."""
+        dial = self.base.card.dial_scale
+        if isinstance(recipe.strength, WeightMap) and not self._dial_is_noise:
+            scale: float | maps.Floats = _along(dial, recipe.strength.at(size))
+        else:
+            scale = self.base.card.adapter_scale(_greatest(recipe.strength))
+        weights = recipe.mix.at(size, recipe.feather * max(size))
+        return {name: weight * scale * self._card(name).scale for name, weight in weights.items()}
+
+    def _starts(
+        self, recipe: Recipe, weights: Mapping[str, float | maps.Floats], timesteps: Sequence[int], latents: torch.Tensor, size: maps.Size
+    ) -> torch.Tensor | None:
+        """The timestep (N, 1, h, w) at which each latent pixel starts; None where all start together.
+
+        Where the dial is the noise, a map of strength says so. The pocket base's is the adapters' scale: there the map is a factor on the
+        weights. A style that asks for fewer steps than another beside it joins for its last ones.
+        """
+        starts: maps.Floats | None = None
+        if isinstance(recipe.strength, WeightMap) and self._dial_is_noise:
+            stretch = self._timestep(recipe) / self.base.card.timestep(_greatest(recipe.strength))
+            starts = _along(self.base.card.dial_timestep, recipe.strength.at(size)) * np.float32(stretch)
+        if recipe.num_inference_steps is None and any(isinstance(weight, np.ndarray) for weight in weights.values()):
+            width, height = size
+            layers = {name: np.broadcast_to(np.float32(weight), (height, width)) for name, weight in weights.items()}
+            total = np.sum(list(layers.values()), 0)
+            steps = np.ones((height, width), np.int64)
+            for name, layer in layers.items():
+                asked = min(self._card(name).num_inference_steps or self.base.card.num_inference_steps, len(timesteps))
+                steps = np.where((layer > 0) & (layer >= SHARE * total), np.maximum(steps, asked), steps)
+            joins = np.array(timesteps, np.float32)[len(timesteps) - steps]
+            starts = joins if starts is None else np.minimum(starts, joins)
+        if starts is None or starts.min() >= timesteps[0]:
+            return None
+        canvas = images.place_on_grid(torch.from_numpy(starts)[None, None], self.base.grid, len(latents))
+        return torch.nn.functional.adaptive_avg_pool2d(canvas, (latents.shape[-2], latents.shape[-1])).round().to(latents)
+
+    @property
+    def _dial_is_noise(self) -> bool:
+        """Whether the strength dial acts through the noise alone, as Stable Diffusion's does."""
+        return len({scale for _, scale in self.base.card.dial_scale}) == 1
+
+    def _on_canvas(self, weight: float | maps.Floats, recipe: Recipe) -> float | torch.Tensor:
+        """A map where the model will see the picture: (phases, 1, H, W)."""
+        if isinstance(weight, float):
+            return weight
+        return images.place_on_grid(torch.from_numpy(weight)[None, None], self.base.grid, self._phases(recipe)).to(self.base.device)
 
     def _default_steps(self, recipe: Recipe) -> int:
         """Steps where the recipe names none: the most that a style of the mix asks for, else the base's own."""
-        asked = [self._card(name).num_inference_steps for name in recipe.mix.names]
+        asked = [self._card(name).num_inference_steps for name in recipe.mix.present]
         return max([steps for steps in asked if steps], default=self.base.card.num_inference_steps)
 
     def _timestep(self, recipe: Recipe) -> int:
-        """Where the photo enters: the base's dial, stretched to the full timestep that the styles of the mix ask for on average."""
+        """Where the photo enters: the base's dial, stretched to the full timestep that the styles of the mix ask for on average.
+
+        One UNet pass has one timestep, so styles on different parts of the picture meet in the middle too, each counted by its mean weight.
+        """
         base = self.base.card
         asked, total = 0.0, 0.0
-        for name, weight in recipe.mix.weights:
+        for name, weight in recipe.mix.means.items():
             asked += weight * (self._card(name).timestep or base.timestep(1))
             total += weight
         stretch = asked / total / base.timestep(1) if total else 1.0
-        return max(1, round(base.timestep(recipe.strength) * stretch))
+        return max(1, round(base.timestep(_greatest(recipe.strength)) * stretch))
 
     def _phases(self, recipe: Recipe) -> int:
         """The fewest placements that a style of the mix asks for: a pattern that belongs to the grid must not be averaged away."""
-        asked = [self._card(name).phases for name, weight in recipe.mix.weights if weight]
+        asked = [self._card(name).phases for name in recipe.mix.present]
         return min([phases for phases in asked if phases], default=self.base.card.phases)
 
     def _card(self, name: str) -> Adapter:
@@ -153,3 +236,29 @@ class Stylizer:
         for name in names:
             if name not in here:
                 adapters.inject(self.base.unet, adapters.read_lora(self._card(name).path, name))
+
+
+def _presence(recipe: Recipe, size: maps.Size) -> Image.Image | None:
+    """How much of anything there is at every pixel of a picture of `size` (mode L), white without maps; None if nothing is anywhere."""
+    mix = maps.presence([weight for _, weight in recipe.mix.weights], size) if recipe.mix.names else Image.new("L", size, 255)
+    present = ImageChops.darker(mix, maps.presence([recipe.strength], size))
+    if not recipe.has_maps:
+        nothing = recipe.strength == 0 or (recipe.mix.names and not recipe.mix.present)
+        return None if nothing else Image.new("L", size, 255)
+    return present if present.getbbox() else None
+
+
+def _alpha(recipe: Recipe, size: maps.Size, feather: float) -> Image.Image:
+    """How the painted is laid on a photo of `size`; feather is a part of its long side."""
+    present = _presence(recipe, size) or Image.new("L", size)
+    return maps.fade(maps.feather(present, feather * max(size)), present)
+
+
+def _along(curve: Curve, values: maps.Floats) -> maps.Floats:
+    """`interpolate` for every one of `values`."""
+    xs, ys = np.array(curve, np.float32).T
+    return np.interp(values, xs, ys).astype(np.float32)
+
+
+def _greatest(strength: float | WeightMap) -> float:
+    return strength.extremes[1] if isinstance(strength, WeightMap) else strength

@@ -10,6 +10,8 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional as F
 
 from stylekit import adapters
 from stylekit.adapters import LoraWeights, applied, eject, inject, read_lora, resident, write_lora
@@ -28,6 +30,11 @@ def unet() -> UNet2DConditionModel:
 @pytest.fixture(scope="module")
 def sketch(stylizer: Stylizer) -> LoraWeights:
     return read_lora(stylizer.library["sketch"].adapter("pocket").path, "sketch")
+
+
+@pytest.fixture(scope="module")
+def ukiyoe(stylizer: Stylizer) -> LoraWeights:
+    return read_lora(stylizer.library["ukiyoe"].adapter("pocket").path, "ukiyoe")
 
 
 def output(unet: UNet2DConditionModel) -> torch.Tensor:
@@ -73,7 +80,8 @@ def test_applied_is_undone_bit_for_bit_even_after_an_exception(unet: UNet2DCondi
     with pytest.raises(KeyboardInterrupt):
         cancelled()
     assert not torch.equal(seen[0], first)
-    assert all(torch.equal(unet.state_dict()[k], v) for k, v in before.items())
+    after = unet.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items())
     assert torch.equal(output(unet), first)
 
 
@@ -218,3 +226,138 @@ def test_files_that_do_not_fit_are_refused_and_change_nothing(unet: UNet2DCondit
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match="does not exist"):
         read_lora(tmp_path / "none.safetensors")
+
+
+def whole(value: float) -> torch.Tensor:
+    return torch.full((1, 1, 64, 64), value)
+
+
+def left_half() -> torch.Tensor:
+    weights = torch.zeros(1, 1, 64, 64)
+    weights[..., :32] = 1
+    return weights
+
+
+@pytest.mark.parametrize("value", [1.0, 0.6])
+def test_a_map_of_one_value_equals_the_fused_weight(unet: UNet2DConditionModel, sketch: LoraWeights, value: float) -> None:
+    inject(unet, sketch)
+    with applied(unet, {"sketch": value}):
+        fused = output(unet)
+    with applied(unet, {"sketch": whole(value)}):
+        painted = output(unet)
+    assert float((painted - fused).abs().max()) < 1e-3
+    assert float((fused - output(unet)).abs().max()) > 0.1
+
+
+def test_a_map_of_zero_is_the_base_exactly(unet: UNet2DConditionModel, sketch: LoraWeights) -> None:
+    first = output(unet)
+    inject(unet, sketch)
+    with applied(unet, {"sketch": whole(0)}):
+        assert torch.equal(output(unet), first)
+
+
+def test_numbers_and_maps_mix(unet: UNet2DConditionModel, sketch: LoraWeights, ukiyoe: LoraWeights) -> None:
+    inject(unet, sketch)
+    inject(unet, ukiyoe)
+    with applied(unet, {"sketch": 0.4, "ukiyoe": 0.5}):
+        fused = output(unet)
+    for weights in ({"sketch": 0.4, "ukiyoe": whole(0.5)}, {"ukiyoe": whole(0.5), "sketch": whole(0.4)}):
+        with applied(unet, weights):
+            assert float((output(unet) - fused).abs().max()) < 1e-3
+
+
+def test_halves_are_the_halves_of_the_whole_styles(unet: UNet2DConditionModel, sketch: LoraWeights, ukiyoe: LoraWeights) -> None:
+    """One pass; away from the border, where the styles see each other, each side is its own style's."""
+    inject(unet, sketch)
+    inject(unet, ukiyoe)
+    with applied(unet, {"sketch": 1.0}):
+        a = output(unet)
+    with applied(unet, {"ukiyoe": 1.0}):
+        b = output(unet)
+    with applied(unet, {"sketch": left_half(), "ukiyoe": 1 - left_half()}):
+        both = output(unet)
+    for side, own, other in ((slice(0, 2), a, b), (slice(6, 8), b, a)):
+        near, far = ((both - style)[..., side].abs().mean() for style in (own, other))
+        assert near < 0.35 * far
+
+
+def test_painting_is_undone_whatever_happens(unet: UNet2DConditionModel, sketch: LoraWeights, ukiyoe: LoraWeights) -> None:
+    inject(unet, sketch)
+    inject(unet, ukiyoe)
+    before, first = snapshot(unet), output(unet)
+    weights = {"sketch": left_half(), "ukiyoe": 0.5}
+
+    def untouched() -> bool:
+        hooks = any(module._forward_hooks or module._forward_pre_hooks for module in unet.modules())
+        after = unet.state_dict()
+        return not hooks and all(torch.equal(after[k], v) for k, v in before.items()) and torch.equal(output(unet), first)
+
+    with applied(unet, weights):
+        assert not torch.equal(output(unet), first)
+    assert untouched()
+    with pytest.raises(KeyboardInterrupt), applied(unet, weights):
+        raise KeyboardInterrupt
+    assert untouched()
+    with pytest.raises(RuntimeError), applied(unet, weights):
+        unet(torch.zeros(1, 3, 8, 8), 20, encoder_hidden_states=torch.zeros(1, 8, 64))  # fails in the middle of a pass
+    assert untouched()
+    with pytest.raises(AdapterError, match="not loaded"), applied(unet, {"ghost": left_half()}):
+        pass
+    assert untouched()
+
+
+class Layers(nn.Module):
+    """One layer of every kind that adapters change: convolution with a stride, token layer, and a layer of the prompt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.token = nn.Linear(8, 8)
+        self.attn2 = nn.Module()
+        self.attn2.to_k = nn.Linear(5, 8)
+
+
+def test_every_kind_of_layer_adds_the_map_times_the_product() -> None:
+    """Closed form, layer by layer: output + B(map * A(input)), and the mean of the map for the prompt."""
+    torch.manual_seed(0)
+    layers = Layers().requires_grad_(False)
+    shapes = {"conv": ((4, 3, 3, 3), (8, 4, 1, 1)), "token": ((2, 8), (8, 2)), "attn2.to_k": ((2, 5), (8, 2))}
+    loras = {n: random_lora(n, {m: (torch.randn(d), torch.randn(u)) for m, (d, u) in shapes.items()}, alpha=3.0) for n in "ab"}
+    for lora in loras.values():
+        inject(layers, lora)
+    pixels, tokens, prompt = torch.randn(2, 3, 8, 12), torch.randn(2, 24, 8), torch.randn(2, 24, 5)
+    plain = layers.conv(pixels), layers.token(tokens), layers.attn2.to_k(prompt)
+    maps = {name: torch.rand(2, 1, 16, 24) for name in "ab"}
+    with applied(layers, maps):
+        conv, token, key = layers.conv(pixels), layers.token(tokens), layers.attn2.to_k(prompt)
+    total = maps["a"] + maps["b"]
+    for name, lora in loras.items():
+        small = F.avg_pool2d(maps[name], 4)  # 16 x 24 -> 4 x 6
+        (down, up), scale = lora.modules["conv"], 3.0 / 4
+        conv = conv - scale * F.conv2d(F.conv2d(pixels, down, stride=2, padding=1) * small, up)
+        down, up = lora.modules["token"]
+        token = token - 1.5 * (tokens @ down.T * small.flatten(2).transpose(1, 2)) @ up.T
+        down, up = lora.modules["attn2.to_k"]
+        mean = (maps[name] * total).sum() / total.sum()
+        key = key - 1.5 * mean * (prompt @ down.T) @ up.T
+    for now, before in zip((conv, token, key), plain, strict=True):
+        assert torch.allclose(now, before, atol=1e-4)
+
+
+def test_each_region_is_normalised_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapters, "PRIOR", 1e-9)
+    torch.manual_seed(0)
+    norm = nn.GroupNorm(2, 8)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    x = torch.randn(1, 8, 8, 8) + 3 * left_half()[..., ::8, ::8]
+    halves = torch.cat([norm(x[..., :4]), norm(x[..., 4:])], -1)
+    for maps in (torch.cat([left_half(), 1 - left_half()], 1), left_half()):  # two styles; one style and what is left alone
+        field = adapters._Field(keys=[str(i) for i in range(maps.shape[1])], maps=maps)
+        assert torch.allclose(adapters._regional(norm, field)(norm, (x,), norm(x)), halves, atol=1e-5)
+    field = adapters._Field(keys=["0"], maps=torch.full((1, 1, 64, 64), 0.3))
+    assert torch.allclose(adapters._regional(norm, field)(norm, (x,), norm(x)), norm(x), atol=1e-5)
+    point = torch.zeros(1, 1, 64, 64)
+    point[..., 5, 5] = 1
+    field = adapters._Field(keys=["0"], maps=point)
+    assert torch.isfinite(adapters._regional(norm, field)(norm, (x,), norm(x))).all()

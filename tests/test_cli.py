@@ -95,6 +95,82 @@ def test_mistakes_are_one_sentence(tmp_path: Path, arguments: list[str], word: s
     assert not out.exists()
 
 
+def draw_mask(path: Path, size: tuple[int, int] = (451, 300), mode: str = "L", level: int = 255) -> Path:
+    """White on the left third, black elsewhere."""
+    mask = Image.new(mode, size)
+    mask.paste(level, (0, 0, size[0] // 3, size[1]))
+    mask.save(path)
+    return path
+
+
+def test_a_mask_keeps_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask, out = draw_mask(tmp_path / "mask.png"), tmp_path / "out.png"
+    flags = ["--style", "sketch", "--mask", str(mask), "--strength", "0.9", "--feather", "0.02", "--structure", "0.3", "--keep-colours"]
+    assert main([str(PHOTO), *flags, "--match-border", "--out", str(out), *SMALL]) == 0
+    result, photo = np.asarray(Image.open(out)), np.asarray(Image.open(PHOTO).convert("RGB"))
+    assert np.array_equal(result[:, 160:], photo[:, 160:])
+    assert np.abs(result.astype(float) - photo)[:, :140].mean() > 5
+    assert "fitted" not in capsys.readouterr().err
+    recipe = Recipe.from_png(out)
+    assert (recipe.structure, recipe.keep_colours, recipe.match_border, recipe.feather) == (0.3, 1.0, True, 0.02)
+    again = tmp_path / "again.png"
+    assert main([str(PHOTO), "--recipe", str(out), "--out", str(again)]) == 0
+    assert np.array_equal(np.asarray(Image.open(again)), result)
+
+
+def test_regions_and_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    left, out = draw_mask(tmp_path / "left.png", (150, 100), level=200), tmp_path / "out.png"
+    assert main([str(PHOTO), "--region", f"ukiyoe={left}", "--style", "sketch", "--out", str(out), *SMALL]) == 0
+    assert "left.png is 150 x 100 and is fitted to 451 x 300" in capsys.readouterr().err
+    weights = Recipe.from_png(out).mix.at((150, 100))
+    assert weights["ukiyoe"][50, 20] == pytest.approx(200 / 255, abs=0.01)  # type: ignore[index]
+    assert weights["sketch"][50, 20] == pytest.approx(55 / 255, abs=0.01)  # type: ignore[index]
+    assert weights["sketch"][50, 120] == 1  # type: ignore[index]
+    right = draw_mask(tmp_path / "all.png", (450, 300), "RGB", level=0xFFFFFF)
+    assert main([str(PHOTO), "--region", f"ukiyoe={left}", "--region", f"sketch={right}", "--out", str(out), *SMALL]) == 0
+    assert Recipe.from_png(out).mix.names == ("ukiyoe", "sketch")
+
+
+def test_a_mask_over_a_folder_goes_on_photos_of_its_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.open(PHOTO).resize((90, 60)).save(photos / "wide.png")
+    Image.open(PHOTO).resize((60, 90)).save(photos / "tall.png")
+    mask = draw_mask(tmp_path / "mask.png", (180, 120))
+    assert main([str(photos), "--style", "sketch", "--mask", str(mask), "--out", str(tmp_path / "out"), *SMALL]) == 1
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["wide.png"]
+    assert "mask.png is 180 x 120 but tall.png is 60 x 90" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (["--style", "sketch", "--mask", "{black}"], "black everywhere"),
+        (["--region", "sketch={black}"], "black everywhere"),
+        (["--style", "sketch", "--mask", "{square}"], "square.png is 40 x 40 but chelsea.jpg is 451 x 300"),
+        (["--style", "sketch", "--mask", "{dot}"], "both sides must have at least"),
+        (["--style", "sketch", "--mask", "{text}"], "not a picture"),
+        (["--style", "sketch", "--mask", "none.png"], "does not exist"),
+        (["--region", "{good}"], "not STYLE=MASK"),
+        (["--region", "rembrandt={good}"], "no style 'rembrandt'"),
+        (["--region", "sketch={good}", "--region", "sketch={good}"], "two regions"),
+        (["--style", "sketch:nan", "--region", "ukiyoe={good}"], "weight of sketch is nan"),
+        (["--style", "sketch", "--mask", "{good}", "--strength", "nan"], "strength is nan"),
+        (["--style", "sketch", "--structure", "2"], "structure is 2.0"),
+        (["--style", "sketch", "--keep-colours", "-1"], "keep_colours is -1.0"),
+        (["--style", "sketch", "--feather", "0.5"], "feather is 0.5"),
+    ],
+)
+def test_mistakes_with_masks_are_one_sentence(tmp_path: Path, flags: list[str], word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {name: str(tmp_path / f"{name}.png") for name in ("black", "square", "dot", "text", "good")}
+    Image.new("L", (451, 300)).save(files["black"])
+    Image.new("L", (40, 40), 255).save(files["square"])
+    Image.new("L", (1, 1), 255).save(files["dot"])
+    Path(files["text"]).write_text("no picture")
+    draw_mask(Path(files["good"]))
+    test_mistakes_are_one_sentence(tmp_path, [str(PHOTO), *(flag.format(**files) for flag in flags)], word, capsys)
+
+
 def test_bad_outputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(PHOTO), "--style", "sketch", "--out", str(tmp_path / "a.jpg")]) == 2
     assert "does not end in .png" in capsys.readouterr().err

@@ -233,3 +233,30 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         save_png(gradient((50, 50)), path, Recipe())
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_a_mask_is_grey_and_what_is_transparent_is_black(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    mask = Image.new("RGBA", (30, 20), (255, 255, 255, 0))
+    mask.paste((255, 255, 255, 255), (0, 0, 10, 20))
+    mask.paste((255, 255, 255, 128), (10, 0, 20, 20))
+    mask.save(path)
+    opened = images.open_mask(path)
+    assert opened.mode == "L"
+    assert [opened.getpixel((x, 5)) for x in (5, 15, 25)] == [255, 128, 0]
+    deep = Image.fromarray(np.full((20, 30), 32768, np.uint16))
+    assert images.open_mask(deep).getpixel((5, 5)) == 128
+    assert images.open_mask(Image.new("1", (20, 20), 1)).getextrema() == (255, 255)
+    with pytest.raises(PictureError, match="does not exist"):
+        images.open_mask(tmp_path / "none.png")
+
+
+def test_paste_back_leaves_pixels_under_no_alpha_alone(rng: np.random.Generator) -> None:
+    photo, styled = (Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)) for _ in range(2))
+    alpha = Image.fromarray(rng.integers(0, 256, (40, 60), dtype=np.uint8) * rng.integers(0, 2, (40, 60), dtype=np.uint8))
+    result, a = np.asarray(images.paste_back(photo, styled, alpha), np.float32), np.asarray(alpha, np.float32)[..., None] / 255
+    assert np.array_equal(result[a[..., 0] == 0], np.asarray(photo)[a[..., 0] == 0])
+    assert np.array_equal(result[a[..., 0] == 1], np.asarray(styled)[a[..., 0] == 1])
+    assert np.abs(result - (a * np.asarray(styled, np.float32) + (1 - a) * np.asarray(photo, np.float32))).max() <= 1
+    small = styled.resize((6, 4))
+    assert images.paste_back(photo, small, alpha).size == photo.size

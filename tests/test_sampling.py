@@ -57,3 +57,37 @@ def test_noise_level() -> None:
 def test_unknown_prediction_type() -> None:
     with pytest.raises(ValueError, match="wish"):
         predicted_sample(torch.zeros(1), torch.zeros(1), torch.tensor(0.5), "wish")
+
+
+def test_pixels_start_when_their_time_comes() -> None:
+    """Until then the denoiser sees the photo at the noise of the hour; one that never starts stays the photo."""
+    torch.manual_seed(0)
+    latents, noise = torch.randn(2, 1, 4, 2, 2)
+    alphas = DDIMScheduler().alphas_cumprod
+    timesteps = [600, 400, 200]
+    starts = torch.tensor([[600.0, 400.0], [399.0, 199.0]])[None, None]
+    seen: list[torch.Tensor] = []
+
+    def denoiser(x: torch.Tensor, timestep: int) -> torch.Tensor:
+        seen.append(x)
+        return torch.full_like(x, 9.0)
+
+    steps = list(sample(denoiser, latents, noise, timesteps, alphas, "sample", starts))
+    for x, timestep in zip(seen, timesteps, strict=True):
+        waiting = (starts < timestep).expand_as(x)
+        assert torch.equal(x[waiting], add_noise(latents, noise, alphas[timestep])[waiting])
+    assert torch.equal(steps[-1].latents[..., 1, 1], latents[..., 1, 1])
+    assert (steps[-1].latents[..., 0, :] == 9).all()
+    assert (steps[-1].latents[..., 1, 0] == 9).all()
+    assert torch.equal(steps[0].predicted[..., 0, 1], latents[..., 0, 1])  # a preview shows what has not begun as it is
+
+
+def test_one_start_for_all_is_no_map() -> None:
+    torch.manual_seed(0)
+    latents, noise = torch.randn(2, 1, 4, 4, 4)
+    alphas = DDIMScheduler().alphas_cumprod
+    runs = [
+        list(sample(lambda x, t: torch.sin(x), latents, noise, [600, 300], alphas, "epsilon", starts))[-1].latents
+        for starts in (None, torch.full((1, 1, 4, 4), 600.0))
+    ]
+    assert torch.equal(*runs)

@@ -10,10 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from PIL import Image, ImageDraw
 
-from stylekit import adapters
+from stylekit import adapters, images
+from stylekit.base import SD_CARD, Base
+from stylekit.colour import to_oklab
 from stylekit.errors import StyleError, UnknownStyleError
+from stylekit.maps import WeightMap
 from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
 from stylekit.styles import StyleLibrary
@@ -28,6 +32,24 @@ def distance(a: Image.Image, b: Image.Image) -> float:
 
 def recipe(style: str = "sketch", **changes: object) -> Recipe:
     return Recipe(mix=StyleMix.of(style)).with_(**changes)
+
+
+def half(size: tuple[int, int], right: bool = False) -> WeightMap:
+    """1 on the left half of a picture of `size`, or on the right."""
+    values = np.zeros((size[1], size[0]), np.float32)
+    values[:, : size[0] // 2] = 1
+    return WeightMap.of(1 - values if right else values)
+
+
+def disc(size: tuple[int, int], level: int = 255) -> Image.Image:
+    mask = Image.new("L", size)
+    w, h = size
+    ImageDraw.Draw(mask).ellipse((w * 0.2, h * 0.2, w * 0.7, h * 0.8), fill=level)
+    return mask
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture, np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +131,18 @@ def test_steps_are_counted(stylizer: Stylizer, photo: Image.Image) -> None:
     assert events[-1].recipe == recipe(num_inference_steps=3)
 
 
-def test_weight_zero_and_the_empty_mix_are_the_base(stylizer: Stylizer, photo: Image.Image) -> None:
-    base = stylizer.stylize(photo, Recipe()).image
-    assert stylizer.stylize(photo, recipe("sketch:0")).image.tobytes() == base.tobytes()
+def test_the_empty_mix_is_the_base_and_no_weight_at_all_is_the_photo(stylizer: Stylizer, photo: Image.Image) -> None:
+    assert stylizer.stylize(photo, Recipe()).image.tobytes() != photo.tobytes()
+    nothing = WeightMap.of(np.zeros((10, 15), np.float32))
+    left, right = half(photo.size), half(photo.size, right=True)
+    for silent in (
+        recipe("sketch:0"),
+        recipe("sketch:0,ukiyoe:0"),
+        recipe(mix={"sketch": nothing, "ukiyoe": 0.0}),
+        recipe(strength=nothing),
+        recipe(mix={"sketch": left}, strength=right),  # nowhere both
+    ):
+        assert stylizer.stylize(photo, silent).image.tobytes() == photo.tobytes()
 
 
 def test_a_blend_lies_between_its_styles(stylizer: Stylizer, coffee: Image.Image) -> None:
@@ -198,6 +229,221 @@ def test_an_adapter_may_ask_for_its_own_phases(stylizer: Stylizer, photo: Image.
 def test_a_card_that_asks_for_the_impossible_is_refused(stylizer: Stylizer, wrong: dict[str, int]) -> None:
     with pytest.raises(StyleError, match="asks for"):
         with_card(stylizer, "sketch", **wrong)
+
+
+def test_two_styles_in_one_pass(stylizer: Stylizer, coffee: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left is the one style and right the other, as if each had the picture to itself, for one call of the UNet."""
+    a, b = (pixels(stylizer.stylize(coffee, recipe(style, num_inference_steps=1)).image) for style in STYLES)
+    passes: list[int] = []
+    denoise = Base.denoise
+
+    def counted(self: Base, *args: object) -> torch.Tensor:
+        passes.append(1)
+        return denoise(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Base, "denoise", counted)
+    maps = {STYLES[0]: half(coffee.size), STYLES[1]: half(coffee.size, right=True)}
+    both = pixels(stylizer.stylize(coffee, recipe(mix=maps, num_inference_steps=1)).image)
+    assert len(passes) == 1
+    for side, own, other in ((slice(0, 110), a, b), (slice(190, 300), b, a)):
+        near, far = (float(np.abs((both - style)[:, side]).mean()) for style in (own, other))
+        assert near < 8
+        assert far > 4 * near
+
+
+def test_what_is_not_painted_is_the_photo_bit_for_bit_at_its_own_size(stylizer: Stylizer, coffee: Image.Image) -> None:
+    large = coffee.resize((1200, 800), Image.Resampling.LANCZOS)
+    mask = disc(large.size)
+    outside = np.asarray(mask) == 0
+    for painted in (recipe(mix={"sketch": WeightMap.of(mask)}), recipe(strength=WeightMap.of(mask), structure=0.5, keep_colours=0.5)):
+        *_, result = stylizer.steps(large, painted.with_(size=128, match_border=True))
+        assert isinstance(result, Stylized)
+        assert np.array_equal(np.asarray(result.image)[outside], np.asarray(large)[outside])
+        inside = np.abs(pixels(result.image) - pixels(large)).mean(-1)[~outside]
+        assert (inside > 0).mean() > 0.9
+
+
+def test_a_mask_of_another_size_touches_nothing_outside(stylizer: Stylizer, photo: Image.Image) -> None:
+    for size in ((30, 20), (450, 300)):
+        mask = disc(size)
+        result = stylizer.stylize(photo, recipe(mix={"sketch": WeightMap.of(mask)})).image
+        untouched = np.asarray(mask.resize(photo.size, Image.Resampling.BOX)) == 0
+        assert np.array_equal(np.asarray(result)[untouched], np.asarray(photo)[untouched])
+        assert distance(result, photo) > 5
+
+
+def test_one_pixel_of_paint(stylizer: Stylizer, photo: Image.Image) -> None:
+    mask = Image.new("L", photo.size)
+    mask.putpixel((40, 50), 255)
+    result = np.asarray(stylizer.stylize(photo, recipe(mix={"sketch": WeightMap.of(mask)})).image)
+    changed = np.argwhere((result != np.asarray(photo)).any(-1))
+    assert changed.tolist() in ([], [[50, 40]])
+
+
+def test_a_soft_brush_is_a_soft_style(stylizer: Stylizer, photo: Image.Image) -> None:
+    full = stylizer.stylize(photo, recipe()).image
+    by_mix, by_dial = [], []
+    for level in (64, 128, 192):
+        weights = WeightMap.of(disc(photo.size, level))
+        by_mix.append(distance(stylizer.stylize(photo, recipe(mix={"sketch": weights})).image, photo))
+        by_dial.append(distance(stylizer.stylize(photo, recipe(strength=weights)).image, photo))
+    assert by_mix == sorted(by_mix)
+    assert by_mix[0] < 0.6 * by_mix[-1]
+    assert by_dial == pytest.approx(by_mix, rel=0.2)  # on this base the dial is the adapters' scale
+    assert by_mix[-1] < distance(full, photo)
+
+
+def test_a_map_of_one_value_is_the_number(stylizer: Stylizer, photo: Image.Image) -> None:
+    third = WeightMap.of(np.full((7, 9), 0.6, np.float32))
+    number = stylizer.stylize(photo, recipe("sketch:0.6")).image
+    assert stylizer.stylize(photo, recipe(mix={"sketch": third})).image.tobytes() == number.tobytes()
+    turned_down = stylizer.stylize(photo, recipe(strength=0.6)).image
+    assert distance(stylizer.stylize(photo, recipe(strength=third)).image, turned_down) < 0.5
+
+
+def test_there_is_no_seam(stylizer: Stylizer) -> None:
+    """On a flat photo, whose tone the style changes a lot, no two neighbours differ by more than the feather allows."""
+    flat = Image.new("RGB", (192, 128), (90, 120, 140))
+    painted = recipe(mix={"sketch": half(flat.size)}, feather=0.05)
+    row = pixels(stylizer.stylize(flat, painted).image)[64].mean(-1)
+    change = abs(row[48] - row[-1])
+    assert change > 30
+    assert np.abs(np.diff(row))[60:].max() < 0.25 * change
+    hard = pixels(stylizer.stylize(flat, painted.with_(feather=0.0)).image)[64].mean(-1)
+    assert np.abs(np.diff(hard))[60:].max() > np.abs(np.diff(row))[60:].max()
+    met = pixels(stylizer.stylize(flat, painted.with_(match_border=True)).image)[64].mean(-1)
+    assert abs(met[90] - met[-1]) < 0.5 * abs(row[90] - row[-1])
+
+
+def test_kept_colours_are_the_photos_and_the_lightness_is_the_styles(stylizer: Stylizer, coffee: Image.Image) -> None:
+    plain, kept = (stylizer.stylize(coffee, recipe("ukiyoe", keep_colours=k)).image for k in (0, 1))
+    photo_lab, plain_lab, kept_lab = (to_oklab(images.to_tensor(p)) for p in (coffee, plain, kept))
+    assert float((kept_lab - plain_lab)[:, :1].abs().mean()) < 0.01
+    off, before = (float((lab - photo_lab)[:, 1:].abs().mean()) for lab in (kept_lab, plain_lab))
+    assert off < 0.2 * before
+
+
+def test_colours_do_not_drift_however_often(stylizer: Stylizer, photo: Image.Image) -> None:
+    mask = disc(photo.size)
+    outside = np.asarray(mask) == 0
+    again = recipe("ukiyoe", strength=WeightMap.of(mask), keep_colours=1.0)
+    picture, seen = photo, []
+    for _ in range(4):
+        picture = stylizer.stylize(picture, again).image
+        assert np.array_equal(np.asarray(picture)[outside], np.asarray(photo)[outside])
+        seen.append((to_oklab(images.to_tensor(picture)) - to_oklab(images.to_tensor(photo)))[0, 1:].mean((1, 2)))
+    assert max(float(shift.abs().max()) for shift in seen) < 0.01  # about one just noticeable step
+
+
+def test_structure_returns_along_the_dial(stylizer: Stylizer, coffee: Image.Image) -> None:
+    def detail(picture: Image.Image) -> np.ndarray:
+        light = pixels(picture.convert("L"))
+        return light - pixels(picture.convert("L").resize((38, 25), Image.Resampling.BOX).resize(picture.size, Image.Resampling.BICUBIC))
+
+    pictures = [stylizer.stylize(coffee, recipe("ukiyoe", structure=s)).image for s in (0, 0.3, 0.6, 1)]
+    alike = [np.corrcoef(detail(coffee).ravel(), detail(p).ravel())[0, 1] for p in pictures]
+    assert alike == sorted(alike)
+    assert alike[-1] > alike[0] + 0.1
+    assert pictures[0].tobytes() == stylizer.stylize(coffee, recipe("ukiyoe")).image.tobytes()
+
+
+def test_painting_cancelled_or_failed_leaves_no_trace(stylizer: Stylizer, photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stylizer.stylize(photo, Recipe()).image.tobytes()
+    painted = recipe(mix={"sketch": half(photo.size), "ukiyoe": half(photo.size, right=True)}, num_inference_steps=3)
+    first = stylizer.stylize(photo, painted).image.tobytes()
+    steps = stylizer.steps(photo, painted)
+    assert isinstance(next(steps), StylizeStep)
+    steps.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(stylizer.base), "decode", lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
+        with pytest.raises(MemoryError):
+            stylizer.stylize(photo, painted)
+    assert not any(module._forward_hooks for module in stylizer.base.unet.modules())
+    assert stylizer.stylize(photo, Recipe()).image.tobytes() == before
+    assert stylizer.stylize(photo, painted).image.tobytes() == first
+
+
+def test_styles_that_take_fewer_steps_join_for_the_last(stylizer: Stylizer, photo: Image.Image) -> None:
+    """Beside a style of three steps, one of one step looks as it does alone."""
+    three = with_card(with_card(stylizer, "ukiyoe", num_inference_steps=3), "sketch", num_inference_steps=1)
+    alone = pixels(three.stylize(photo, recipe("sketch")).image)
+    maps = {"sketch": half(photo.size), "ukiyoe": half(photo.size, right=True)}
+    beside = pixels(three.stylize(photo, recipe(mix=maps)).image)
+    forced = pixels(three.stylize(photo, recipe(mix=maps, num_inference_steps=3)).image)
+    assert np.abs(beside - alone)[:, :55].mean() < 5
+    assert np.abs(beside - alone)[:, :55].mean() < np.abs(forced - alone)[:, :55].mean()
+
+
+def test_a_style_that_is_nowhere_has_no_say(stylizer: Stylizer, photo: Image.Image) -> None:
+    nothing = WeightMap.of(np.zeros((4, 4), np.float32))
+    alone = recipe(mix={"sketch": half(photo.size)})
+    assert stylizer._default_steps(recipe(mix={"sketch": half(photo.size), "ukiyoe": nothing})) == stylizer._default_steps(alone)
+    own = with_card(stylizer, "sketch", timestep=40)
+    quarter = recipe(mix={"sketch": WeightMap.of(np.eye(2, dtype=np.float32)), "ukiyoe": 0.5})
+    assert own._timestep(quarter) == round((40 + stylizer.base.card.timestep(1)) / 2)  # each by its mean weight
+
+
+@pytest.fixture(scope="module")
+def noise_dial() -> Stylizer:
+    """A small random base of Stable Diffusion's classes, whose dial is the noise, without styles."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        cross_attention_dim=32,
+        attention_head_dim=2,
+        norm_num_groups=16,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(16, 16, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4,
+        norm_num_groups=8,
+    )
+    base = Base(
+        name="small",
+        source="small",
+        card=SD_CARD,
+        unet=unet.eval().requires_grad_(False),
+        vae=vae.eval().requires_grad_(False),
+        scheduler=DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
+    stylizer = Stylizer(base, StyleLibrary(styles=()))
+    stylizer._prompts[None] = torch.zeros(1, 4, 32)
+    return stylizer
+
+
+def test_where_the_dial_is_noise_each_pixel_starts_at_its_own_step(noise_dial: Stylizer) -> None:
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8))
+    ramp = WeightMap.of(np.tile(np.linspace(0, 0.8, 96, dtype=np.float32), (64, 1)))
+    painted = Recipe(base="small", strength=ramp, num_inference_steps=4)
+    latents = torch.zeros(1, 4, 8, 12)
+    starts = noise_dial._starts(painted, {}, [600, 450, 300, 150], latents, photo.size)
+    assert starts is not None
+    assert starts.shape == (1, 1, 8, 12)
+    assert starts[0, 0, 0].tolist() == sorted(starts[0, 0, 0].tolist())
+    assert float(starts.max()) <= noise_dial._timestep(painted) == 600
+    seen: list[torch.Tensor] = []
+    denoise = Base.denoise
+
+    def watched(self: Base, noisy: torch.Tensor, *args: object) -> torch.Tensor:
+        seen.append(noisy)
+        return denoise(self, noisy, *args)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Base, "denoise", watched)
+        result = noise_dial.stylize(photo, painted).image
+    assert len(seen) == 4  # one pass a step, whatever the map
+    assert np.array_equal(np.asarray(result)[:, 0], np.asarray(photo)[:, 0])  # no strength, no change
+    level = Recipe(base="small", strength=0.8, num_inference_steps=4)
+    flat = level.with_(strength=WeightMap.of(np.full((4, 4), 0.8, np.float32)))
+    assert noise_dial.stylize(photo, flat).image.tobytes() == noise_dial.stylize(photo, level).image.tobytes()
 
 
 def test_no_gradients_are_kept(stylizer: Stylizer, photo: Image.Image) -> None:

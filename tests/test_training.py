@@ -1,9 +1,8 @@
-"""Training on the real pocket base: train -> save -> load -> one picture; resume equals the uninterrupted run."""
+"""What training is made of: networks at their start, losses, features, procedures, data sets that keep their photos apart."""
 
 from __future__ import annotations
 
 import math
-import random
 from pathlib import Path
 
 import numpy as np
@@ -12,168 +11,15 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from stylekit.adapters import read_lora
-from stylekit.base import Base
-from stylekit.errors import SettingError, StyleError, UnknownStyleError
 from stylekit.features import VGGFeatures, gram_matrix, load_vgg
-from stylekit.recipe import Recipe
-from stylekit.styles import StyleLibrary
-from stylekit.stylizer import Stylizer
-from training import config, data, loop, losses, pocket_autoencoder, train_lora
-from training.pairs import load_pairs
+from stylekit.sampling import add_noise, predicted_sample
+from training import data, losses, pocket_autoencoder
 from training.pocket_unet import build_unet
 from training.procedural import PROCEDURES
-from training.train_lora import LoraTraining
 from training.train_pocket import draw_timesteps, linear_error, make_scheduler
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = ROOT / "assets" / "photos"
-
-
-def settings(folder: Path, **changes: object) -> LoraTraining:
-    values: dict[str, object] = {
-        "style": "test",
-        "photos": PHOTOS,
-        "targets": "procedure:sketch",
-        "out": folder / "out",
-        "work": folder / "work",
-        "steps": 6,
-        "batch": 1,
-        "crop": 16,
-        "rank": 2,
-        "fine_rank": 3,
-        "limit": 2,
-        "save_every": 3,
-        "lr": 1e-3,
-        "backbone": "random",
-    }
-    return LoraTraining(**(values | changes))  # type: ignore[arg-type]
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    return {f"{m}.{i}": t for m, pair in read_lora(path).modules.items() for i, t in enumerate(pair)}
-
-
-CARD = 'title = "T"\nblurb = "b"\nlicense = "MIT"\n[[adapters]]\nbase = "pocket"\nfile = "{file}"\nmade = "m"\ndata = "d"\n'
-
-
-def test_train_save_load_and_one_picture(tmp_path: Path, photo: Image.Image) -> None:
-    path = train_lora.train(settings(tmp_path, steps=12, lr=5e-3, perceptual=0.1, contrast=0.1, polish_from=9, polish_batch=1))
-    style = tmp_path / "styles" / "test"
-    style.mkdir(parents=True)
-    path.rename(style / path.name)
-    (style / "style.toml").write_text(CARD.format(file=path.name))
-    stylizer = Stylizer(Base.open(device="cpu"), StyleLibrary.open(tmp_path / "styles"))
-    plain = np.asarray(stylizer.stylize(photo, Recipe()).image, float)
-    styled = np.asarray(stylizer.stylize(photo, Recipe(mix="test")).image, float)  # type: ignore[arg-type]
-    assert styled.shape == plain.shape
-    assert np.abs(styled - plain).mean() > 0.5
-
-
-def test_training_lowers_the_loss(tmp_path: Path) -> None:
-    chosen = settings(tmp_path, steps=40, lr=3e-3, batch=2)
-    base = Base.open(device="cpu")
-    pairs = load_pairs(base, data.list_pictures(PHOTOS)[:2], chosen.targets, 0, chosen.work, chosen.crop)
-    values = [step.loss for step in train_lora.training_steps(base, chosen, pairs, None, {})]
-    assert len(values) == 40
-    assert np.mean(values[-10:]) < 0.8 * np.mean(values[:5])
-
-
-def test_resume_equals_the_uninterrupted_run_bit_for_bit(tmp_path: Path) -> None:
-    whole = weights(train_lora.train(settings(tmp_path / "whole")))
-    chosen = settings(tmp_path / "cut")
-    base = Base.open(device="cpu")
-    pairs = load_pairs(base, data.list_pictures(PHOTOS)[:2], chosen.targets, 0, chosen.work, chosen.crop)
-    for step in train_lora.training_steps(base, chosen, pairs, None, {}):
-        if step.step == 5:  # killed after the checkpoint at 3 and before the next
-            break
-    resumed = weights(train_lora.train(chosen))
-    assert resumed.keys() == whole.keys()
-    assert all(torch.equal(resumed[k], whole[k]) for k in whole)
-
-
-def test_a_work_folder_of_another_run_is_refused(tmp_path: Path) -> None:
-    train_lora.train(settings(tmp_path, steps=3))
-    before = (tmp_path / "work" / loop.STATE_FILE).read_bytes()
-    with pytest.raises(StyleError, match="another base, data or settings"):
-        train_lora.train(settings(tmp_path, steps=3, lr=1e-4))
-    assert (tmp_path / "work" / loop.STATE_FILE).read_bytes() == before
-
-
-def test_nan_stops_with_the_last_good_checkpoint(tmp_path: Path) -> None:
-    parameter = torch.nn.Parameter(torch.ones(2))
-
-    def compute(step: int, rng: random.Random, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
-        return parameter.sum() * (float("nan") if step == 5 else 1.0), {}
-
-    run = loop.run([parameter], compute, steps=9, lr=0.1, warmup=0, seed=0, folder=tmp_path, fingerprint="x", save_every=2)
-    with pytest.raises(loop.LossIsNaN, match="step 5"):
-        list(run)
-    assert torch.load(tmp_path / loop.STATE_FILE, weights_only=True)["step"] == 4
-
-
-def test_a_full_disk_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parameter = torch.nn.Parameter(torch.ones(2))
-    optimizer = torch.optim.Adam([parameter])
-    arguments = ([parameter], optimizer, random.Random(0), torch.Generator(), "x")
-    path = tmp_path / loop.STATE_FILE
-    loop.save(path, 1, *arguments)
-    before = path.read_bytes()
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(loop.torch, "save", full)
-    with pytest.raises(StyleError, match="free some space"):
-        loop.save(path, 2, *arguments)
-    assert path.read_bytes() == before
-
-
-def test_data_that_cannot_be_used_is_told(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(StyleError, match="holds no training photos"):
-        train_lora.train(settings(tmp_path, photos=tmp_path / "empty"))
-    with pytest.raises(UnknownStyleError, match="procedure:crayon"):
-        train_lora.train(settings(tmp_path, targets="procedure:crayon"))
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "a.jpg").write_bytes(b"no")
-    Image.new("RGB", (64, 64)).save(tmp_path / "bad" / "b.png")
-    with pytest.raises(StyleError, match="No training pair is left"):
-        train_lora.train(settings(tmp_path, photos=tmp_path / "bad", work=tmp_path / "w2", crop=32))
-
-
-def test_configuration_is_strict(tmp_path: Path) -> None:
-    path = tmp_path / "a.yaml"
-    path.write_text("style: fog\ntargets: procedure:sketch\nphotos: p\nout: o\nrank: 4\n")
-    got = config.parse(LoraTraining, ["--config", str(path), "--lr", "0.01", "--limit", "none"], "x", "y")
-    assert (got.style, got.rank, got.lr, got.limit, got.photos) == ("fog", 4, 0.01, None, Path("p"))
-    for text, word in (
-        ("rnak: 4", "rnak"),
-        ("rank: four", "rank"),
-        ("rank: 1.5", "rank"),
-        ("- a", "not a list"),
-        ("rank: 0", "at least 1"),
-    ):
-        path.write_text(f"style: fog\ntargets: t\nphotos: p\nout: o\n{text}\n" if not text.startswith("-") else text)
-        with pytest.raises(SettingError, match=word):
-            config.parse(LoraTraining, ["--config", str(path)], "x", "y")
-    with pytest.raises(SettingError, match="missing"):
-        config.parse(LoraTraining, ["--style", "fog"], "x", "y")
-
-
-def test_every_configuration_in_the_repository_is_valid() -> None:
-    paths = sorted((ROOT / "training" / "configs").glob("*.yaml"))
-    assert paths
-    for path in paths:
-        got = config.parse(LoraTraining, ["--config", str(path), "--photos", "p", "--out", "o", "--style-pictures", "s"], "x", "y")
-        assert got.style == path.stem
-
-
-def test_the_command_tells_mistakes_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    assert train_lora.main(["--style", "a", "--photos", "none", "--out", "o", "--targets", "procedure:sketch", "--rank", "0"]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("train_lora: rank is 0")
-    assert "Traceback" not in error
 
 
 def test_the_autoencoder_starts_as_the_pca_codec() -> None:
@@ -238,6 +84,35 @@ def test_losses_are_zero_for_equal_and_grow_with_difference() -> None:
     assert float(losses.style_loss(vgg(a * 0.2), grams)) > 1e-3
     assert float(losses.contrast_loss(a, a)) == 0
     assert float(losses.contrast_loss(a * 0.5, a)) > 0
+
+
+def test_the_style_loss_of_a_batch_is_the_mean_of_its_pictures() -> None:
+    torch.manual_seed(0)
+    vgg = load_vgg("random", last="1_2")
+    grams = losses.mean_grams(vgg(torch.rand(1, 3, 16, 16)))
+    both = torch.rand(2, 3, 16, 16)
+    each = [losses.style_loss(vgg(one[None]), grams) for one in both]
+    assert torch.allclose(losses.style_loss(vgg(both), grams), torch.stack(each).mean())
+    assert torch.allclose(losses.style_loss(vgg(both), grams, torch.tensor([1.0, 0.0])), each[0] / 2)
+
+
+@pytest.mark.parametrize("gamma", [5.0, 1.0])
+def test_min_snr_weighs_every_prediction_type_alike(gamma: float) -> None:
+    """The same guess at the clean latents costs the same whatever the model predicts, min(SNR, gamma) times its squared error."""
+    torch.manual_seed(0)
+    alphas = torch.tensor([0.999, 0.9, 0.5, 0.05])
+    columns = alphas.view(-1, 1)
+    clean, noise, guess = torch.randn(3, 4, 1000, dtype=torch.float64)
+    noisy = add_noise(clean, noise, columns)
+    wanted = (alphas / (1 - alphas)).clamp_max(gamma) * (guess - clean).pow(2).mean(1)
+    for kind in ("sample", "epsilon", "v_prediction"):
+        # the prediction that stands for `guess`: the one a perfect model would make if `guess` were the clean latents
+        its_noise = (noisy - columns.sqrt() * guess) / (1 - columns).sqrt()
+        prediction = losses.prediction_target(guess, its_noise, columns, kind)
+        assert torch.allclose(predicted_sample(prediction, noisy, columns, kind), guess, atol=1e-4)
+        error = (prediction - losses.prediction_target(clean, noise, columns, kind)).pow(2).mean(1)
+        assert torch.allclose(losses.min_snr_weights(alphas, kind, gamma) * error, wanted, rtol=1e-4), kind
+        assert torch.equal(losses.min_snr_weights(alphas, kind, 0), torch.ones(4))
 
 
 def test_calibration_gives_every_channel_an_equal_say() -> None:

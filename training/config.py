@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,22 +17,43 @@ from stylekit.errors import SettingError
 T = TypeVar("T")
 
 
-def parse(kind: type[T], argv: Sequence[str] | None, prog: str, description: str) -> T:
-    """A `kind` from ``--config FILE.yaml`` and flags; a flag wins over the file, the file over the field's default."""
+def setting(default: Any, text: str, *, free: bool = False) -> Any:
+    """A field with its help. free: it has no say in the weights that come out, so a resumed run may change it."""
+    return dataclasses.field(default=default, metadata={"help": text, "free": free})
+
+
+def identity(settings: Any) -> dict[str, str]:
+    """Field -> value, as text, of every field that is not free: what makes two runs different."""
+    return {f.name: str(getattr(settings, f.name)) for f in dataclasses.fields(settings) if not f.metadata.get("free")}
+
+
+def parse(
+    kind: type[T],
+    argv: Sequence[str] | None,
+    prog: str,
+    description: str,
+    fallback: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda given: {},
+) -> T:
+    """A `kind` from ``--config FILE.yaml`` and flags; a flag wins over the file, the file over `fallback`, that over the field's default.
+
+    fallback: gives defaults that depend on what the file and the flags say.
+    """
     hints = typing.get_type_hints(kind)
     parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--config", type=Path, metavar="YAML", help="settings by field name")
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         name = "--" + field.name.replace("_", "-")
         text = field.metadata.get("help", "")
-        if hints[field.name] is bool:
+        if field.default not in (dataclasses.MISSING, None):
+            text += f" (default: {field.default})"
+        if bool in (hints[field.name], *typing.get_args(hints[field.name])):
             parser.add_argument(name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
         else:
             parser.add_argument(name, default=argparse.SUPPRESS, help=text, metavar=field.name.upper())
     flags = vars(parser.parse_args(argv))
     config = flags.pop("config", None)
-    values: dict[str, Any] = read_yaml(config) if config else {}
-    return build(kind, values | flags)
+    values: dict[str, Any] = (read_yaml(config) if config else {}) | flags
+    return build(kind, {**fallback(values), **values})
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -80,5 +101,5 @@ def _convert(name: str, value: Any, hint: Any) -> Any:
             parts = value.split(",") if isinstance(value, str) else value
             return tuple(item(part) for part in parts)
         return hint(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise SettingError(f"{name} is {value!r}: give a value of type {getattr(hint, '__name__', hint)}.") from None

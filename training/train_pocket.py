@@ -45,6 +45,7 @@ CARD = {
     "dial_timestep": [[0.0, 1.0], [1.0, 8.0]],
     "dial_scale": [[0.0, 0.0], [1.0, 1.0]],
     "phases": 2,
+    "renoise": True,
 }
 
 

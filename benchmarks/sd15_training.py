@@ -308,7 +308,8 @@ def compare(model: Path, precisions: tuple[str, str], args: argparse.Namespace) 
             for name, link in links.items():
                 link.send(True)
                 done = link.recv()
-                print(f"{name} {precisions} step {i + 1}: {done['seconds']:.2f} s, loss {done['loss']:.3f}", file=sys.stderr, flush=True)
+                text = f"{done['seconds']:.2f} s, {done['cpu']:.2f} s of CPU, loss {done['loss']:.3f}"
+                print(f"{name} {precisions} step {i + 1}: {text}", file=sys.stderr, flush=True)
                 if i >= WARM_UP:
                     found[name]["steps"].append(done)
         for name, link in links.items():
@@ -405,16 +406,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         saving.join()
         if saving.exitcode:
             return saving.exitcode
-        try:
-            results = [compare(Path(folder), tuple(pair.split(":")), args) for pair in args.precisions]
-        except StyleError as error:
-            print(f"sd15_training: {error}", file=sys.stderr)
-            return 2
-    text = report(results, facts)
-    print(text)
-    if args.out:
-        args.out.with_suffix(".json").write_text(json.dumps({**facts, "results": results}, indent=1) + "\n")
-        args.out.with_suffix(".md").write_text(text)
+        results = []
+        for pair in args.precisions:
+            ours, theirs = pair.split(":")
+            try:
+                results.append(compare(Path(folder), (ours, theirs), args))
+            except StyleError as error:
+                print(f"sd15_training: {error}", file=sys.stderr)
+                return 2
+            if args.out:  # after every comparison: they take long
+                args.out.with_suffix(".json").write_text(json.dumps({**facts, "results": results}, indent=1) + "\n")
+                args.out.with_suffix(".md").write_text(report(results, facts))
+    print(report(results, facts))
     return 0
 
 

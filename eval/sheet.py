@@ -97,8 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for i, name in enumerate(names):
             stylizer.library[name]
             if args.art:
-                columns.append((f"{name}: classical network", classical(args.art[i])))
-            columns.append((f"{name}: stylekit pocket", pocket(stylizer, name)))
+                columns.append((f"{name}, classical", classical(args.art[i])))
+            columns.append((f"{name}, stylekit", pocket(stylizer, name)))
         sheet = contact_sheet([open_picture(p) for p in paths], columns, args.cell)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         sheet.save(args.out, quality=88)

@@ -6,9 +6,10 @@ waits for its turn between pictures, never within one.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,11 +84,11 @@ class Stylizer:
         with self._lock, torch.inference_mode():
             weights = self._weights(recipe, size)
             self._make_resident(list(weights))
-            with adapters.applied(self.base.unet, {name: self._on_canvas(weight, recipe) for name, weight in weights.items()}):
-                working = photo if size == photo.size else photo.resize(size, Image.Resampling.LANCZOS)
-                alpha = None if whole else _alpha(recipe, size, recipe.feather)
-                result = working
-                for step in self._denoise(self._underpainted(working, weights, recipe.seed), recipe, weights):
+            working = photo if size == photo.size else photo.resize(size, Image.Resampling.LANCZOS)
+            alpha = None if whole else _alpha(recipe, size, recipe.feather)
+            result = working
+            with contextlib.closing(self._denoise(self._underpainted(working, weights, recipe.seed), recipe, weights)) as denoising:
+                for step in denoising:
                     last = step.step == step.total
                     if preview or last:
                         result = self._finish(self._decode(step.predicted, size), working, recipe)
@@ -122,7 +123,13 @@ class Stylizer:
                 pixels = colour.match_border(pixels, photo, rim * (1 - rim), 1 - near)
         return images.to_picture(pixels)
 
-    def _denoise(self, pixels: torch.Tensor, recipe: Recipe, weights: Mapping[str, float | maps.Floats]) -> Iterator[sampling.SamplingStep]:
+    def _denoise(
+        self, pixels: torch.Tensor, recipe: Recipe, weights: Mapping[str, float | maps.Floats]
+    ) -> Generator[sampling.SamplingStep, None, None]:
+        """Denoise the photo with the styles of the mix inside the UNet, and take them out again when done or closed.
+
+        A style that asks for fewer steps than another joins for the last ones: more would lay it on twice.
+        """
         base = self.base
         latents = base.encode(images.place_on_grid(pixels, base.grid, self._phases(recipe)))
         noise = torch.randn(latents.shape, generator=torch.Generator("cpu").manual_seed(recipe.seed)).to(latents)
@@ -131,7 +138,18 @@ class Stylizer:
         embeds = self._prompt_embeds(recipe.prompt)
         negative = self._prompt_embeds(None) if recipe.guidance_scale > 1 and recipe.prompt else None
 
+        canvases = {name: self._on_canvas(weight, recipe) for name, weight in weights.items()}
+        takes = self._takes(recipe, weights, len(timesteps))
+        inside: set[str] | None = None
+
         def denoiser(noisy: torch.Tensor, timestep: int) -> torch.Tensor:
+            nonlocal inside
+            left = len(timesteps) - timesteps.index(timestep)
+            joined = {name for name, steps in takes.items() if steps >= left}
+            if joined != inside:
+                mixed.close()
+                mixed.enter_context(adapters.applied(base.unet, {name: canvases[name] for name in joined}))
+                inside = joined
             guided = base.denoise(noisy, timestep, embeds)
             if negative is None:
                 return guided
@@ -140,7 +158,8 @@ class Stylizer:
 
         starts = self._starts(recipe, weights, timesteps, latents, (pixels.shape[-1], pixels.shape[-2]))
         renoise = base.card.renoise
-        yield from sampling.sample(denoiser, latents, noise, timesteps, base.alphas_cumprod, base.prediction_type, starts, renoise)
+        with contextlib.ExitStack() as mixed:
+            yield from sampling.sample(denoiser, latents, noise, timesteps, base.alphas_cumprod, base.prediction_type, starts, renoise)
 
     def _decode(self, latents: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         pixels = self.base.decode(latents)
@@ -173,20 +192,20 @@ class Stylizer:
         """The timestep (N, 1, h, w) at which each latent pixel starts; None where all start together.
 
         Where the dial is the noise, a map of strength says so. The pocket base's is the adapters' scale: there the map is a factor on the
-        weights. A style that asks for fewer steps than another beside it joins for its last ones.
+        weights. A pixel whose styles take fewer steps than others waits for theirs.
         """
         starts: maps.Floats | None = None
         if isinstance(recipe.strength, WeightMap) and self._dial_is_noise:
             stretch = self._timestep(recipe) / self.base.card.timestep(_greatest(recipe.strength))
             starts = _along(self.base.card.dial_timestep, recipe.strength.at(size)) * np.float32(stretch)
-        if recipe.num_inference_steps is None and any(isinstance(weight, np.ndarray) for weight in weights.values()):
+        if any(isinstance(weight, np.ndarray) for weight in weights.values()):
             width, height = size
+            takes = self._takes(recipe, weights, len(timesteps))
             layers = {name: np.broadcast_to(np.float32(weight), (height, width)) for name, weight in weights.items()}
             total = np.sum(list(layers.values()), 0)
             steps = np.ones((height, width), np.int64)
             for name, layer in layers.items():
-                asked = min(self._card(name).num_inference_steps or self.base.card.num_inference_steps, len(timesteps))
-                steps = np.where((layer > 0) & (layer >= SHARE * total), np.maximum(steps, asked), steps)
+                steps = np.where((layer > 0) & (layer >= SHARE * total), np.maximum(steps, takes[name]), steps)
             joins = np.array(timesteps, np.float32)[len(timesteps) - steps]
             starts = joins if starts is None else np.minimum(starts, joins)
         if starts is None or starts.min() >= timesteps[0]:
@@ -209,6 +228,11 @@ class Stylizer:
         """Steps where the recipe names none: the most that a style of the mix asks for, else the base's own."""
         asked = [self._card(name).num_inference_steps for name in recipe.mix.present]
         return max([steps for steps in asked if steps], default=self.base.card.num_inference_steps)
+
+    def _takes(self, recipe: Recipe, weights: Iterable[str], total: int) -> dict[str, int]:
+        """Style -> in how many of `total` steps it takes part: as many as it asks for, unless the recipe says."""
+        own = self.base.card.num_inference_steps
+        return {name: total if recipe.num_inference_steps else min(total, self._card(name).num_inference_steps or own) for name in weights}
 
     def _timestep(self, recipe: Recipe) -> int:
         """Where the photo enters: the base's dial, stretched to the full timestep that the styles of the mix ask for on average.

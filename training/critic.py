@@ -21,7 +21,7 @@ from training.pictures import Say, usable
 BACKBONES = ("auto", "vgg16", "hed", "random")
 DISTANCES = ("auto", "lpips", "features")
 PATIENCE = 20.0  # seconds for a server of weights to answer
-CALIBRATION = (24, 384)  # pictures, long side in pixels
+CALIBRATION = (24, 384)  # pictures of each kind, long side in pixels
 STYLE_PICTURES = 64  # pictures, evenly from all, whose Gram matrices are averaged
 
 
@@ -68,14 +68,15 @@ def load_critic(
     device: torch.device,
     say: Say,
 ) -> Critic:
-    """What the terms in `names` need. content: pictures that calibrate the features. style: pictures whose Gram matrices, at long side
-    `side`, are the style. Says which distance and which backbone are in use."""
+    """What the terms in `names` need. content and style: pictures that calibrate the features; the Gram matrices of the latter, at long
+    side `side`, are the style. Says which distance and which backbone are in use."""
     lpips = load_lpips(distance, say) if "perceptual" in names and distance != "features" else None
     if "style_weight" not in names and (lpips is not None or "perceptual" not in names):
         return Critic(lpips=None if lpips is None else lpips.to(device))
     features = load_features(backbone, say).to(device).to(memory_format=torch.channels_last)
     most, long_side = CALIBRATION
-    features.calibrate([_pixels(picture, long_side, device) for picture in usable(content, most)])
+    # over both: a channel that photos hardly stir, but the style does, would drown all others in its Gram matrices
+    features.calibrate([_pixels(picture, long_side, device) for paths in (content, style) for picture in usable(paths, most)])
     grams: dict[str, torch.Tensor] | None = None
     if "style_weight" in names:
         grams = style_grams(features, style, side, device)

@@ -10,7 +10,6 @@ import hashlib
 import os
 import random
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,18 +63,6 @@ def make_pair(
     return to_tensor(cut), to_tensor(open_picture(path).resize(picture.size, Image.Resampling.LANCZOS).crop(box))
 
 
-def _make(job: tuple[Path, str, int, tuple[int, int], int]) -> tuple[np.ndarray, np.ndarray] | str:
-    import cv2
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)  # there is a process for each core
-    try:
-        photo, target = make_pair(*job)
-        return photo.numpy(), target.numpy()  # tensors would travel through shared memory, which containers have little of
-    except (StyleError, PictureError) as error:
-        return str(error)
-
-
 def load_pairs(base: Base, photos: Sequence[Path], targets: str, seed: int, cache: Path, crop: int) -> list[Pair]:
     """Latent pairs of all `photos` at three sizes; made once and kept under `cache`. Bad photos are reported and left out."""
     if targets.startswith(PROCEDURE) and targets.removeprefix(PROCEDURE) not in TARGETS:
@@ -88,13 +75,14 @@ def load_pairs(base: Base, photos: Sequence[Path], targets: str, seed: int, cach
     sides = [(photo, side) for photo in photos for side in rng.sample(LONG_SIDES, 2)]
     jobs = [(photo, targets, side, (rng.randrange(8), rng.randrange(8)), i) for i, (photo, side) in enumerate(sides)]
     pairs: list[Pair] = []
-    workers = max(1, (os.cpu_count() or 2) // 2)
-    with ProcessPoolExecutor(workers) as pool, torch.inference_mode():
-        for made in tqdm(pool.map(_make, jobs, chunksize=8), total=len(jobs), desc="pairs", mininterval=5):
-            if isinstance(made, str):
-                tqdm.write(f"left out: {made}")
+    with torch.inference_mode():
+        for job in tqdm(jobs, desc="pairs", mininterval=5):
+            try:
+                made = make_pair(*job)
+            except (StyleError, PictureError) as error:
+                tqdm.write(f"left out: {error}")
                 continue
-            pair = Pair(*(base.encode(torch.from_numpy(pixels))[0].half() for pixels in made))
+            pair = Pair(*(base.encode(pixels)[0].half() for pixels in made))
             if min(pair.photo.shape[1:]) >= crop:
                 pairs.append(pair)
     if not pairs:

@@ -70,7 +70,7 @@ def train(settings: LoraTraining) -> Path:
         list(settings.weights),
         backbone=settings.backbone,
         distance=settings.distance,
-        content=material.content or material.style,
+        content=material.content,
         style=material.style,
         side=2 * settings.resolution,
         device=base.device,

@@ -34,7 +34,7 @@ POCKET_DEFAULTS: dict[str, Any] = {
 }
 POCKET_MODES: dict[str, dict[str, Any]] = {
     "pairs": {"again": 0.05, "own": 0.3, "own_from": 250},
-    "transfer": {"steps": 400, "batch": 2, "l2": 0.3, "perceptual": 0.3, "style_weight": 1.0},
+    "transfer": {"steps": 300, "batch": 2, "l2": 0.3, "perceptual": 0.3, "style_weight": 1.0},
 }
 
 

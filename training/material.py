@@ -18,6 +18,8 @@ from training.objectives import Item, View
 from training.pairs import load_pairs
 from training.pictures import PictureSet, Say
 
+CONTENT_SIZE = 2  # crops that a photo measures in transfer: it is as large as the app works it, and as the style is judged
+
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
@@ -62,8 +64,9 @@ def gather(base: Base, settings: LoraTraining, base_digest: str, say: Say) -> Ma
     if settings.mode == "pairs":
         items, held_out = _pairs(base, settings, content, kept, str(targets), neutral, say)
     elif settings.mode == "transfer":
-        items = [Item(views=v, embeds=neutral) for v in _views(base, settings, base_digest, content, 0.0, say) if v]
-        held_out = [Item(views=v, embeds=neutral) for v in _views(base, settings, base_digest, kept, None, say) if v]
+        size = CONTENT_SIZE * settings.resolution
+        items = [Item(views=v, embeds=neutral) for v in _views(base, settings, base_digest, content, size, 0.0, say) if v]
+        held_out = [Item(views=v, embeds=neutral) for v in _views(base, settings, base_digest, kept, size, None, say) if v]
     else:
         items, held_out = _style(base, settings, base_digest, style, say)
     files = [*content, *style.train]
@@ -112,7 +115,7 @@ def _pairs(
 
 def _style(base: Base, settings: LoraTraining, base_digest: str, style: PictureSet, say: Say) -> tuple[list[Item], list[Item]]:
     def load(paths: Sequence[Path], jitter: float | None) -> list[Item]:
-        views = _views(base, settings, base_digest, paths, jitter, say)
+        views = _views(base, settings, base_digest, paths, settings.resolution, jitter, say)
         return [Item(views=v, embeds=embeds[path]) for path, v in zip(paths, views, strict=True) if v]
 
     paths = [*style.train, *style.held_out]
@@ -121,8 +124,10 @@ def _style(base: Base, settings: LoraTraining, base_digest: str, style: PictureS
     return load(style.train, settings.jitter), load(style.held_out, None)
 
 
-def _views(base: Base, settings: LoraTraining, base_digest: str, paths: Sequence[Path], jitter: float | None, say: Say) -> list[list[View]]:
-    """Views of each picture, none for one that cannot be used; jitter None takes only the centre."""
+def _views(
+    base: Base, settings: LoraTraining, base_digest: str, paths: Sequence[Path], size: int, jitter: float | None, say: Say
+) -> list[list[View]]:
+    """Views of `size` pixels of each picture, none for one that cannot be used; jitter None takes only the centre."""
     if not paths:
         return []
     augmentation = None
@@ -132,7 +137,7 @@ def _views(base: Base, settings: LoraTraining, base_digest: str, paths: Sequence
         base,
         base_digest,
         paths,
-        size=settings.resolution,
+        size=size,
         views=settings.views,
         augmentation=augmentation,
         seed=settings.seed,

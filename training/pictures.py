@@ -174,7 +174,7 @@ def view(picture: Image.Image, size: int, augmentation: Augmentation | None, rng
 
 def usable(paths: Sequence[Path], most: int) -> Iterator[Image.Image]:
     """At most `most` of the pictures, evenly from all; those that cannot be read are passed over."""
-    for path in paths[:: -(-len(paths) // most)]:
+    for path in paths[:: max(1, -(-len(paths) // most))]:
         try:
             yield open_picture(path)
         except PictureError:

@@ -26,9 +26,10 @@ SAMPLES = 1024  # numbers of each tensor that tell one base from another
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterUse:
-    """How the adapter wants to be used, where the base's own way does not suit it: timestep of the full strength, strokes laid first."""
+    """How the adapter wants to be used, where the base's own way does not suit it: see stylekit.styles.Adapter."""
 
     timestep: int | None = None
+    phases: int | None = None
     underpainting: Brush | None = None
 
 

@@ -43,7 +43,7 @@ def _stylize(base: Base, photo: Image.Image, strength: float, use: AdapterUse, p
     pixels = images.to_tensor(photo)
     if use.underpainting:
         pixels = pixels + scale * underpaint(pixels, use.underpainting, seed)
-    latents = base.encode(images.place_on_grid(pixels, base.grid, card.phases))
+    latents = base.encode(images.place_on_grid(pixels, base.grid, use.phases or card.phases))
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)).to(latents)
     start = max(1, round(card.timestep(strength) * (use.timestep or card.timestep(1)) / card.timestep(1)))
     timesteps = sampling.timesteps_from(start, card.num_inference_steps)

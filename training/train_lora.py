@@ -209,6 +209,8 @@ def adapter_use(base: Base, settings: LoraTraining) -> records.AdapterUse:
     full, painter = base.card.timestep(1), PAINTERS.get((settings.targets or "").removeprefix(PROCEDURE))
     return records.AdapterUse(
         timestep=None if settings.t_min <= full <= settings.t_max else max(1, (settings.t_min + settings.t_max) // 2),
+        # the texture that a Gram loss teaches takes to the grid of latents, so it is averaged over all placements
+        phases=4 if settings.mode == "transfer" and base.card.phases > 1 else None,
         underpainting=painter.brush if painter else None,
     )
 

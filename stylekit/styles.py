@@ -22,6 +22,7 @@ from stylekit.errors import StyleError, UnknownStyleError
 
 CARD_FILE = "style.toml"
 STYLES_FOLDER = Path(__file__).resolve().parent.parent / "styles"
+LAST = 1000
 KINDS = ("lora", "dreambooth")
 ADAPTER_KEYS = {"base", "kind", "file", "made", "data", "license", "scale", "num_inference_steps", "timestep", "phases", "underpainting"}
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -61,7 +62,7 @@ class Adapter:
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """Card of a style. preview is the style on a photo; before is that photo."""
+    """Card of a style. preview is the style on a photo; before is that photo. order: place in the library, those without one last."""
 
     name: str
     title: str
@@ -71,6 +72,7 @@ class Style:
     adapters: tuple[Adapter, ...]
     preview: Path | None = None
     before: Path | None = None
+    order: int = LAST
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
@@ -95,7 +97,8 @@ class StyleLibrary:
         folder = Path(folder)
         if not folder.is_dir():
             raise StyleError(f"The styles folder {folder} does not exist: check the setting.")
-        return cls(styles=tuple(read_style(path) for path in sorted(folder.glob(f"*/{CARD_FILE}"))))
+        styles = (read_style(path) for path in folder.glob(f"*/{CARD_FILE}"))
+        return cls(styles=tuple(sorted(styles, key=lambda style: (style.order, style.name))))
 
     def __getitem__(self, name: str) -> Style:
         for style in self.styles:
@@ -118,7 +121,7 @@ def read_style(path: Path) -> Style:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StyleError(f"The style card {path} cannot be read ({error}): mend it.") from None
     folder = path.parent
-    _refuse_unknown(values, {"title", "blurb", "period", "license", "preview", "before", "adapters"}, path)
+    _refuse_unknown(values, {"title", "blurb", "period", "license", "preview", "before", "order", "adapters"}, path)
     adapters = []
     try:
         for entry in values.get("adapters", []):
@@ -147,9 +150,16 @@ def read_style(path: Path) -> Style:
             adapters=tuple(adapters),
             preview=_inside(folder, values["preview"]) if "preview" in values else None,
             before=_inside(folder, values["before"]) if "before" in values else None,
+            order=_whole(values.get("order", LAST), path),
         )
     except KeyError as error:
         raise StyleError(f"The style card {path} lacks {error}: add it.") from None
+
+
+def _whole(value: Any, path: Path) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise StyleError(f"The style card {path} has the order {value!r}: give a whole number.")
+    return value
 
 
 def _brush(values: Any, path: Path) -> Brush:

@@ -50,6 +50,7 @@ def test_a_card_is_read(tmp_path: Path) -> None:
         (CARD.replace("fog.safetensors", "../../etc/passwd"), "outside its folder"),
         (CARD + 'kind = "magic"', "magic"),
         (CARD + 'colour = "red"', "colour"),
+        ('order = "first"\n' + CARD, "whole number"),
         (CARD + "timestep = 0", "timestep 0"),
         (CARD + "phases = 3", "3 phases"),
         (CARD + "underpainting = 4", "no table"),
@@ -61,6 +62,12 @@ def test_a_card_is_read(tmp_path: Path) -> None:
 def test_bad_cards_are_told(tmp_path: Path, text: str, word: str) -> None:
     with pytest.raises(StyleError, match=word):
         StyleLibrary.open(write(tmp_path, "fog", text))
+
+
+def test_styles_come_in_their_order_then_by_name(tmp_path: Path) -> None:
+    for name, text in (("a", CARD), ("b", CARD), ("c", "order = 1\n" + CARD)):
+        write(tmp_path, name, text)
+    assert [style.name for style in StyleLibrary.open(tmp_path)] == ["c", "a", "b"]
 
 
 def test_a_card_may_ask_for_an_underpainting(tmp_path: Path) -> None:

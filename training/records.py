@@ -61,7 +61,7 @@ def refuse_another_runs_adapter(path: Path, run: str) -> None:
 
 
 def write_record(folder: Path, settings: Any, facts: Mapping[str, Any]) -> Path:
-    """``folder/training.json``: settings and `facts`. Paths are cut to their last part: the file is for others' eyes."""
+    """``folder/training.json``: settings and `facts`. Absolute paths are cut to their last part: the file is for others' eyes."""
     values = {name: value.name if isinstance(value, Path) else value for name, value in asdict(settings).items()}
     values |= {name: Path(text).name for name, text in values.items() if isinstance(text, str) and Path(text).is_absolute()}
     path = folder / RECORD_FILE

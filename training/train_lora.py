@@ -5,7 +5,9 @@ r"""Train a LoRA style adapter on any base in Stable Diffusion 1.x layout. Which
     transfer   photos and style pictures       --photos DIR --style-pictures DIR
 
     python -m training.train_lora --config training/configs/sd15/monet.yaml --style-pictures DIR --out styles/monet/sd15
-    accelerate launch --num_processes 2 -m training.train_lora ...
+    accelerate launch --multi_gpu --num_processes 2 -m training.train_lora ...    (on CPUs: torchrun --nproc_per_node 2 -m ...)
+
+On the pocket base pictures of a style come with the photos of this repository, unless --photos says otherwise (none, for denoising alone).
 
 The loss is a weighted sum, whose every term is logged:
 
@@ -233,12 +235,13 @@ def sampler(
 def write(base: Base, settings: LoraTraining, material: Material, base_digest: str, run: str) -> None:
     """The adapter file and `training.json`."""
     path = settings.out / adapters.WEIGHTS_FILE
-    metadata = {"stylekit_base": settings.base, "stylekit_steps": str(settings.steps), records.RUN_KEY: run}
+    base_name = Path(settings.base).name if Path(settings.base).is_absolute() else settings.base  # the files are for others' eyes
+    metadata = {"stylekit_base": base_name, "stylekit_steps": str(settings.steps), records.RUN_KEY: run}
     with checkpoints.told(path):
         adapters.write_lora(base.unet, settings.style, path, metadata)
     last = tracking.last_record(settings.folder)
     facts = {
-        "base": settings.base,
+        "base": base_name,
         "base_digest": base_digest,
         "mode": settings.mode,
         "pictures": len(material.content) + len(material.style),

@@ -82,7 +82,7 @@ def _split(lab: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _times(matrix: object, pixels: torch.Tensor) -> torch.Tensor:
-    return torch.einsum("ij,njhw->nihw", torch.as_tensor(matrix, dtype=pixels.dtype), pixels)
+    return torch.einsum("ij,njhw->nihw", torch.as_tensor(matrix, dtype=pixels.dtype, device=pixels.device), pixels)
 
 
 def _inverse(matrix: object) -> torch.Tensor:

@@ -343,7 +343,7 @@ class _Field:
         if key not in self.known:  # few: the UNet's resolutions times the adapters' ranks
             maps = self.means if size is None else F.adaptive_avg_pool2d(self.maps, size)
             channels = [maps[:, self.keys.index(name)] for name, rank in ranks.items() for _ in range(rank)]
-            self.known[key] = torch.stack(channels, 1).to(like)
+            self.known[key] = torch.stack(channels, 1).to(like).contiguous(memory_format=torch.channels_last)
         return self.known[key]
 
     def shares(self, size: tuple[int, int]) -> torch.Tensor:
@@ -364,14 +364,21 @@ def _brush(layer: LoraLayer, keys: Sequence[str], field: _Field, sees_prompt: bo
     ranks = {key: layer.r[key] for key in keys}
     down = torch.cat([layer.lora_A[key].weight for key in keys])
     up = torch.cat([layer.lora_B[key].weight * layer.scaling[key] for key in keys], 1)
+    across = up.flatten(1).T.contiguous()  # (ranks, channels out)
+
+    def add(output: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+        """Channels last in both; addition and product in one."""
+        return torch.addmm(output.flatten(0, -2), hidden.flatten(0, -2), across).view_as(output)
+
     if isinstance(base, nn.Conv2d):
-        down, up = (weight.contiguous(memory_format=torch.channels_last) for weight in (down, up))
+        down = down.contiguous(memory_format=torch.channels_last)
         stride, padding, dilation = base.stride, base.padding, base.dilation
 
         def paint(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
             hidden = F.conv2d(inputs[0], down, None, stride, padding, dilation)
             h, w = hidden.shape[-2:]
-            return output + F.conv2d(hidden * field.at(ranks, (h, w), hidden), up)
+            hidden = hidden * field.at(ranks, (h, w), hidden)
+            return add(output.permute(0, 2, 3, 1).contiguous(), hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
         return paint
 
@@ -379,7 +386,7 @@ def _brush(layer: LoraLayer, keys: Sequence[str], field: _Field, sees_prompt: bo
         hidden = F.linear(inputs[0], down)
         size = None if sees_prompt or hidden.ndim < 3 else field.tokens(hidden.shape[1])
         scale = field.at(ranks, size, hidden).flatten(2).transpose(1, 2)  # (N, tokens, ranks)
-        return output + F.linear(hidden * (scale if hidden.ndim == 3 else scale[:, 0]), up)
+        return add(output, hidden * (scale if hidden.ndim == 3 else scale[:, 0]))
 
     return paint_tokens
 
@@ -394,7 +401,7 @@ def _regional(norm: nn.GroupNorm, field: _Field) -> Hook:
         n, c, h, w = inputs[0].shape
         with torch.autocast(output.device.type, enabled=False):  # differences of squares need float32
             x = inputs[0].permute(0, 2, 3, 1).reshape(n, h * w, norm.num_groups, -1).float()
-            moments = torch.cat([x.mean(-1), x.square().mean(-1)], -1)  # (N, pixels, 2 * groups)
+            moments = torch.cat([x.mean(-1), (x * x).mean(-1)], -1)  # (N, pixels, 2 * groups)
             shares = field.shares((h, w))
             prior = PRIOR * h * w
             regional = shares.transpose(1, 2) @ moments + prior * moments.mean(1, keepdim=True)

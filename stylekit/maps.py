@@ -175,14 +175,13 @@ def blur(pixels: torch.Tensor, radius: float) -> torch.Tensor:
     reach = min(math.ceil(3 * sigma), min(pixels.shape[-2:]) - 1)
     if sigma <= 0 or reach < 1:
         return pixels
-    x = torch.arange(-reach, reach + 1, dtype=pixels.dtype, device=pixels.device)
-    kernel = torch.exp(-0.5 * (x / sigma) ** 2)
-    kernel = (kernel / kernel.sum())[None, None]
-    n, c, h, w = pixels.shape
-    flat = pixels.reshape(n * c, 1, h, w)
-    flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="reflect"), kernel[:, :, None])
-    flat = F.conv2d(F.pad(flat, (0, 0, reach, reach), mode="reflect"), kernel[..., None])
-    return flat.reshape(n, c, h, w)
+    weights = [math.exp(-0.5 * (x / sigma) ** 2) for x in range(-reach, reach + 1)]
+    for axis, pad in ((-2, (0, 0, reach, reach)), (-1, (reach, reach, 0, 0))):
+        padded, length = F.pad(pixels, pad, mode="reflect"), pixels.shape[axis]
+        pixels = torch.zeros_like(pixels)
+        for i, weight in enumerate(weights):  # a sum of shifted copies is far faster than a convolution of one channel
+            pixels.add_(padded.narrow(axis, i, length), alpha=weight / sum(weights))
+    return pixels
 
 
 def _greatest_within(values: Floats, reach: int) -> Floats:

@@ -159,7 +159,7 @@ def save_model(folder: Path, width: Width) -> Path:
 def our_side(options: Options) -> Side:
     """`training.train_lora` on pictures of a style, up to the point where its steps begin."""
     from stylekit import adapters
-    from training import loop, train_lora
+    from training import loop, style_run, train_lora
     from training.critic import Critic
     from training.lora_settings import LoraTraining
     from training.material import gather
@@ -185,17 +185,18 @@ def our_side(options: Options) -> Side:
         track="none",
     )
     accelerator = loop.open_accelerator(settings, work)
-    base = train_lora.open_base(settings, accelerator.device, loop.precision_of(settings, accelerator.device))
+    precision = loop.precision_of(settings, accelerator.device)
+    base = style_run.open_base(settings, accelerator.device, precision)
     begun = time.perf_counter()
     material = gather(base, settings, "benchmark", _quiet)
     prepared = time.perf_counter() - begun
-    parameters = train_lora.add_adapter(base.unet, settings)
+    trainee = train_lora.prepare(base, settings, material, Critic(), precision)
     average = loop.make_average(base.unet, settings)
-    steps = train_lora.training_steps(accelerator, base, settings, material, Critic(), {}, average)
+    steps = style_run.training_steps(accelerator, trainee, settings, {}, average)
     return Side(
         step=lambda: next(steps).loss,
         save=lambda: adapters.write_lora(base.unet, settings.style, settings.out / adapters.WEIGHTS_FILE),
-        parameters=sum(p.numel() for p in parameters),
+        parameters=sum(p.numel() for p in loop.trained(base.unet)),
         prepared=prepared,
     )
 

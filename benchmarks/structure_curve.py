@@ -24,11 +24,11 @@ from matplotlib.figure import Figure  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from stylekit.features import VGGFeatures, gram_matrix, load_vgg  # noqa: E402
+from stylekit.filters import blur, luminance  # noqa: E402
 from stylekit.images import SUFFIXES, open_picture, to_tensor  # noqa: E402
-from stylekit.maps import blur  # noqa: E402
 from stylekit.mix import StyleMix  # noqa: E402
 from stylekit.recipe import Recipe  # noqa: E402
-from stylekit.structure import LUMA, keep_structure  # noqa: E402
+from stylekit.structure import keep_structure  # noqa: E402
 from stylekit.stylizer import Stylizer  # noqa: E402
 
 DIAL = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -39,8 +39,8 @@ Point = tuple[float, float]  # (SSIM to the photo, loss of style)
 
 def ssim(a: torch.Tensor, b: torch.Tensor) -> float:
     """Structural similarity of two pictures (1, 3, H, W) in [-1, 1]; Gaussian windows of 1.5 pixels."""
-    x, y = ((p * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True) / 2 + 0.5 for p in (a, b))
-    mx, my, mxx, myy, mxy = (blur(v, 3.0) for v in (x, y, x * x, y * y, x * y))
+    x, y = (luminance(p) / 2 + 0.5 for p in (a, b))
+    mx, my, mxx, myy, mxy = (blur(v, 1.5) for v in (x, y, x * x, y * y, x * y))
     c1, c2 = 0.01**2, 0.03**2
     alike = (2 * mx * my + c1) * (2 * (mxy - mx * my) + c2)
     return float((alike / ((mx * mx + my * my + c1) * (mxx - mx * mx + myy - my * my + c2))).mean())

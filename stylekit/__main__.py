@@ -5,13 +5,14 @@ python -m stylekit FOLDER --style monet:0.6,ukiyoe:0.4 --out FOLDER
 python -m stylekit PHOTO --style sketch --mask WHITE_IS_STYLE.png --out OUT.png
 python -m stylekit PHOTO --style sketch --region ukiyoe=SKY.png --out OUT.png
 python -m stylekit PHOTO --recipe OUT.png --out AGAIN.png
+python -m stylekit PHOTO --add OWNER/NAME --out OUT.png
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -22,6 +23,7 @@ from stylekit.images import SUFFIXES, open_mask, open_picture, save_png
 from stylekit.maps import Size, WeightMap
 from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
+from stylekit.styles import Style
 
 ASPECT_TOLERANCE = 0.02  # by how much a mask's width over height may differ from the photo's
 
@@ -31,6 +33,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stylekit", description="Turn a photo, or a folder of photos, into art.")
     parser.add_argument("photo", type=Path, metavar="PHOTO", help="a picture file, or a folder of them")
     parser.add_argument("--style", metavar="NAME[:WEIGHT],...", help="a style or a mix, for example sketch or sketch:0.6,ukiyoe:0.4")
+    parser.add_argument(
+        "--add",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="a style from the Hub (OWNER/NAME, called OWNER--NAME), a folder or an adapter file; repeatable; without --style, the style",
+    )
     parser.add_argument("--strength", type=float, help=f"0 (the photo) to 1 (the full style), default {default.strength:g}")
     parser.add_argument("--mask", type=Path, metavar="MASK", help="a picture: white takes the style, black stays the photo, grey between")
     parser.add_argument(
@@ -67,12 +76,15 @@ def read_masks(args: argparse.Namespace) -> dict[Path, Image.Image]:
     return masks
 
 
-def read_recipe(args: argparse.Namespace, masks: Mapping[Path, Image.Image]) -> Recipe:
-    """The recipe file, if any, with the flags that were given on top."""
+def read_recipe(args: argparse.Namespace, masks: Mapping[Path, Image.Image], added: Sequence[str]) -> Recipe:
+    """The recipe file, if any, with the flags that were given on top. added: names of styles from elsewhere."""
     recipe = Recipe.from_png(args.recipe) if args.recipe else Recipe()
-    if not args.recipe and args.style is None and not args.region:
-        raise SettingError("No style was given: add --style NAME, --region STYLE=MASK.png or --recipe PICTURE.png.")
-    mix = StyleMix.of(args.style) if args.style is not None else recipe.mix
+    style = args.style
+    if not args.recipe and style is None and not args.region:
+        if not added:
+            raise SettingError("No style was given: add --style NAME, --region STYLE=MASK.png or --recipe PICTURE.png.")
+        style = ",".join(added)
+    mix = StyleMix.of(style) if style is not None else recipe.mix
     strength = recipe.strength if args.strength is None else args.strength
     if args.mask:
         recipe.with_(strength=strength)  # out of its range, it must not reach the map
@@ -91,6 +103,17 @@ def read_recipe(args: argparse.Namespace, masks: Mapping[Path, Image.Image]) -> 
         "prompt": args.prompt,
     }
     return recipe.with_(**{name: value for name, value in flags.items() if value is not None})
+
+
+def read_styles(sources: Sequence[str]) -> Iterator[Style]:
+    """Styles from the Hub, folders and files."""
+    if sources:
+        from stylekit import hub  # with torch and diffusers
+
+        for source in sources:
+            style = hub.open_style(source)
+            print(f"{source} is the style {style.name}")
+            yield style
 
 
 def read_regions(regions: Sequence[str]) -> dict[str, Path]:
@@ -141,7 +164,8 @@ def list_jobs(photo: Path, out: Path) -> list[tuple[Path, Path]]:
 def run(args: argparse.Namespace) -> int:
     """Do the work; the number of photos that failed."""
     masks = read_masks(args)
-    recipe = read_recipe(args, masks)
+    added = list(read_styles(args.add))
+    recipe = read_recipe(args, masks, [style.name for style in added])
     jobs = list_jobs(args.photo, args.out)
     if not args.photo.is_dir():  # a bad photo is told before the model is loaded
         fit_masks(masks, args.photo, open_picture(args.photo).size)
@@ -152,6 +176,8 @@ def run(args: argparse.Namespace) -> int:
     disable_progress_bar()
     set_verbosity_error()
     stylizer = Stylizer.open(recipe.base)
+    for style in added:
+        stylizer.add(style)
     for name in recipe.mix.names:
         stylizer.library[name]
     failed = 0

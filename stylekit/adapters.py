@@ -7,6 +7,8 @@ in the metadata. The layers themselves are peft's.
 A weight may be a map over the picture. Where it is a number, the adapter is added into the layer's own weights (`_fused`); where it is a
 map, ``B(map * A(x))`` is added to the layer's output, the map averaged down to that layer's resolution (`_painted`). The matrices of all
 painted adapters are stacked, so that any number of styles costs one more product pair a layer, in one pass of the UNet.
+
+DreamBooth's differences (`stylekit.deltas`) are put in, weighed and taken out by the same calls.
 """
 
 from __future__ import annotations
@@ -32,7 +34,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
+from stylekit import deltas
+from stylekit.deltas import Delta
 from stylekit.errors import AdapterError
 
 log = logging.getLogger(__name__)
@@ -44,6 +49,7 @@ TEXT_ENCODER = ("text_encoder.", "lora_te_", "lora_te1_")  # te1 is Stable Diffu
 MAX_RANK = 512
 MAX_BYTES = 2**30
 PROMPT_LAYER = re.compile(r"attn2\.to_[kv]$")  # sees the prompt's tokens, not pixels
+ASIDE = "_stylekit_aside"
 PRESENT = 0.25  # weight from which a pixel wholly belongs to its styles
 PRIOR = 0.01  # part of the picture that every region's statistics are mixed with, which steadies those of a small one
 
@@ -112,6 +118,7 @@ def parse_lora(
     """What `read_tensors` gave, checked. label: the file, for messages. modules: see `read_lora`."""
     from stylekit import kohya  # which builds on this module
 
+    kohya.refuse_other_families(tensors, metadata, label)
     alphas: dict[str, float] | None = None
     if kohya.is_kohya(tensors):
         tensors, alphas = kohya.from_kohya(tensors, label, modules)
@@ -190,22 +197,38 @@ def lora_layers(unet: nn.Module) -> dict[str, LoraLayer]:
     return {name: module for name, module in unet.named_modules() if isinstance(module, LoraLayer)}
 
 
-def inject(unet: nn.Module, lora: LoraWeights) -> None:
-    """Put `lora` into `unet` under its name, inactive. Raises AdapterError, and changes nothing, if it does not fit."""
-    wrapped = lora_layers(unet)
+def check_fits(lora: LoraWeights, unet: nn.Module, base: str = "this base") -> None:
+    """AdapterError unless every layer of `lora` is one of `unet`'s, of the same shape. `unet` may be on the meta device."""
+    layers = {name: layer.get_base_layer() for name, layer in lora_layers(unet).items()}
+    layers = {name: module for name, module in unet.named_modules() if name not in layers} | layers
+    unknown = [module for module in lora.modules if module not in layers]
+    if unknown:
+        part = f"only {len(lora.modules) - len(unknown)}" if len(unknown) < len(lora.modules) else "none"
+        raise AdapterError(
+            f"Of the {len(lora.modules)} layers of the adapter {lora.name} {part} match {base}, which lacks {unknown[0]}: "
+            "it was made for another base."
+        )
     for module, (down, up) in lora.modules.items():
-        try:
-            layer = wrapped[module].get_base_layer() if module in wrapped else unet.get_submodule(module)
-        except AttributeError:
-            raise AdapterError(
-                f"The adapter {lora.name} has a layer {module} that this base lacks: it was made for another base."
-            ) from None
-        weight = getattr(layer, "weight", None)
+        weight = getattr(layers[module], "weight", None)
         if weight is None or down.shape[1:] != weight.shape[1:] or up.shape[0] != weight.shape[0]:
             raise AdapterError(
-                f"The adapter {lora.name} does not fit this base at {module} "
+                f"The adapter {lora.name} does not fit {base} at {module} "
                 f"({tuple(up.shape)} x {tuple(down.shape)} on {tuple(getattr(weight, 'shape', ()))}): it was made for another base."
             )
+
+
+def read_adapter(path: str | Path, name: str | None = None) -> LoraWeights | Delta:
+    """The adapter in a file, whatever its kind."""
+    return deltas.read_delta(path, name) if deltas.is_delta(path) else read_lora(path, name)
+
+
+def inject(unet: nn.Module, adapter: LoraWeights | Delta) -> None:
+    """Put `adapter` into `unet` under its name, inactive. Raises AdapterError, and changes nothing, if it does not fit."""
+    if isinstance(adapter, Delta):
+        deltas.inject(unet, adapter)
+        return
+    lora = adapter
+    check_fits(lora, unet)
     before, key = active_scales(unet), adapter_key(lora.name)
     with warnings.catch_warnings():  # several adapters in one model are what this module is for
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")
@@ -227,6 +250,7 @@ def inject(unet: nn.Module, lora: LoraWeights) -> None:
 
 def eject(unet: nn.Module, name: str) -> None:
     """Take adapter `name` out; where it was the last one, the layer is the base's own again."""
+    deltas.eject(unet, name)
     key = adapter_key(name)
     for path, layer in lora_layers(unet).items():
         if key in layer.lora_A:
@@ -246,7 +270,7 @@ def resident(unet: nn.Module) -> tuple[str, ...]:
     keys: dict[str, None] = {}
     for layer in lora_layers(unet).values():
         keys.update(dict.fromkeys(layer.lora_A))
-    return tuple(unquote(key.removeprefix("style-")) for key in keys)
+    return (*(unquote(key.removeprefix("style-")) for key in keys), *deltas.resident(unet))
 
 
 def active_scales(unet: nn.Module) -> dict[str, float]:
@@ -268,7 +292,10 @@ def applied(unet: nn.Module, weights: Mapping[str, float | torch.Tensor]) -> Ite
     there, so that a style on a small part of the picture is not weakened by what is left alone. A weight of 0 adds nothing, so it equals
     the base exactly.
     """
-    missing = [name for name in weights if name not in resident(unet)]
+    layers = list(lora_layers(unet).values())
+    whole = {name: adapter_key(name) for name in deltas.resident(unet)}
+    here = {key for layer in layers for key in layer.lora_A} | set(whole.values())
+    missing = [name for name in weights if adapter_key(name) not in here]
     if missing:
         raise AdapterError(f"The adapter {missing[0]} is not loaded: inject it first.")
     # in one order whatever the caller's, so that the same mix is the same sum to the last bit
@@ -281,51 +308,81 @@ def applied(unet: nn.Module, weights: Mapping[str, float | torch.Tensor]) -> Ite
                 maps[adapter_key(name)] = weight
         elif weight != 0:
             numbers[adapter_key(name)] = weight
-    _activate(unet, {})
-    with _fused(unet, numbers), _painted(unet, maps):
+    if any(key in layer.lora_A for layer in layers for key in layer.active_adapters):
+        _activate(unet, {})
+    with (
+        _fused(layers, numbers),
+        deltas.fused(unet, {name: numbers[key] for name, key in whole.items() if key in numbers}),
+        _painted(unet, maps, {name: key for name, key in whole.items() if key in maps}),
+    ):
         yield
 
 
 @contextmanager
-def _fused(unet: nn.Module, numbers: Mapping[str, float]) -> Iterator[None]:
+def _fused(layers: Iterable[LoraLayer], numbers: Mapping[str, float]) -> Iterator[None]:
     """The products are added into the layers' own weights, which costs a pass nothing; the originals are kept aside and put back."""
-    originals: list[tuple[torch.Tensor, torch.Tensor]] = []
+    originals: list[tuple[LoraLayer, torch.Tensor, torch.Tensor]] = []
     try:
         with torch.no_grad():
-            for layer in lora_layers(unet).values():
+            for layer in layers:
                 keys = [key for key in numbers if key in layer.lora_A]
                 if not keys:
                     continue
                 weight = layer.get_base_layer().weight
-                originals.append((weight, weight.detach().clone()))
+                originals.append((layer, weight, _kept_aside(layer, weight)))
                 for key in keys:
-                    weight.add_(layer.get_delta_weight(key).to(weight), alpha=numbers[key])
+                    _add_product(weight, layer.lora_A[key].weight, layer.lora_B[key].weight, numbers[key] * layer.scaling[key])
         yield
     finally:
         with torch.no_grad():
-            for weight, original in originals:
+            for layer, weight, original in originals:
                 weight.copy_(original)
+                if hasattr(layer, ASIDE):
+                    object.__setattr__(layer, ASIDE, (weight._version, original))
+
+
+def _kept_aside(layer: LoraLayer, weight: torch.Tensor) -> torch.Tensor:
+    """A copy of `weight`. On a CPU it stays with the layer, and is taken again as long as nobody else has written to the weight."""
+    if weight.device.type != "cpu" or weight.is_inference():
+        return weight.detach().clone()
+    version, kept = getattr(layer, ASIDE, (-1, None))
+    if kept is None or kept.shape != weight.shape or kept.dtype != weight.dtype:
+        with torch.inference_mode(False):  # else it could not be written to outside that mode
+            kept = torch.empty_like(weight)
+    if version != weight._version:
+        kept.copy_(weight)
+    object.__setattr__(layer, ASIDE, (-1, kept))  # not as a buffer of the module, which would be in its state
+    return kept
+
+
+def _add_product(weight: torch.Tensor, down: torch.Tensor, up: torch.Tensor, scale: float) -> None:
+    """``weight += scale * up @ down`` in place, one product; `down` has the layer's kernel, `up` is 1x1."""
+    rows = weight
+    if weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last):
+        rows, down = weight.permute(0, 2, 3, 1), down.permute(0, 2, 3, 1)
+    rows.view(len(weight), -1).addmm_(up.flatten(1).to(weight), down.flatten(1).to(weight), alpha=scale)
 
 
 @contextmanager
-def _painted(unet: nn.Module, maps: Mapping[str, torch.Tensor]) -> Iterator[None]:
-    """The products are added to the layers' outputs, pixel by pixel, by hooks that are taken off again."""
-    handles = []
+def _painted(unet: nn.Module, maps: Mapping[str, torch.Tensor], whole: Mapping[str, str]) -> Iterator[None]:
+    """The products are added to the layers' outputs, pixel by pixel, by hooks that are taken off again. whole: delta -> its key."""
+    handles: list[RemovableHandle] = []
     try:
         if maps:
-            field = _Field(keys=tuple(maps), maps=torch.cat(list(maps.values()), 1))
+            field = Field(keys=tuple(maps), maps=torch.cat(list(maps.values()), 1))
             for path, layer in lora_layers(unet).items():
                 keys = [key for key in maps if key in layer.lora_A]
                 if keys:
                     handles.append(layer.register_forward_hook(_brush(layer, keys, field, PROMPT_LAYER.search(path) is not None)))
             handles += [norm.register_forward_hook(_regional(norm, field)) for norm in unet.modules() if isinstance(norm, nn.GroupNorm)]
+            handles += deltas.painted(unet, whole, field, PROMPT_LAYER.search, _regional)
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-class _Field:
+class Field:
     """The maps (N, styles, H, W), at any resolution, one channel for each rank of the stacked adapters."""
 
     def __init__(self, keys: Sequence[str], maps: torch.Tensor) -> None:
@@ -359,7 +416,7 @@ class _Field:
         return h, count // h
 
 
-def _brush(layer: LoraLayer, keys: Sequence[str], field: _Field, sees_prompt: bool) -> Hook:
+def _brush(layer: LoraLayer, keys: Sequence[str], field: Field, sees_prompt: bool) -> Hook:
     base = layer.get_base_layer()
     ranks = {key: layer.r[key] for key in keys}
     down = torch.cat([layer.lora_A[key].weight for key in keys])
@@ -391,7 +448,7 @@ def _brush(layer: LoraLayer, keys: Sequence[str], field: _Field, sees_prompt: bo
     return paint_tokens
 
 
-def _regional(norm: nn.GroupNorm, field: _Field) -> Hook:
+def _regional(norm: nn.GroupNorm, field: Field) -> Hook:
     """Group normalisation (Wu & He 2018, https://arxiv.org/abs/1803.08494) whose mean and variance are taken region by region.
 
     Over the whole picture they would mix the styles: white paper on the left would be darkened by a blue print on the right.

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,16 @@ class Base:
         return embeds
 
     def _encode_prompt(self, prompt: str) -> torch.Tensor:
+        tokenizer, encoder = self.text_encoder
+        tokens = tokenizer(
+            prompt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        ).input_ids
+        with torch.no_grad():
+            return encoder(tokens)[0].float()
+
+    @cached_property
+    def text_encoder(self) -> tuple[Any, Any]:
+        """(tokenizer, encoder), loaded with the first prompt never seen before."""
         from transformers import CLIPTextModel, CLIPTokenizer
 
         try:
@@ -236,11 +247,7 @@ class Base:
             encoder = CLIPTextModel.from_pretrained(self.source, subfolder="text_encoder", revision=self.revision, use_safetensors=True)
         except (OSError, ValueError, TypeError):
             raise BaseError(f"The base {self.name} has no text encoder: leave the prompt out.") from None
-        tokens = tokenizer(
-            prompt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
-        ).input_ids
-        with torch.no_grad():
-            return encoder(tokens)[0].float()
+        return tokenizer, encoder
 
 
 def cpu_has_bfloat16() -> bool:

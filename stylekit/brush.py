@@ -16,10 +16,10 @@ import torch
 from torch.nn import functional as F
 
 from stylekit.errors import SettingError
+from stylekit.filters import blur, luminance
 
 STEP = 1.0  # pixels between samples along a stroke
 SPREAD = 0.5  # standard deviation of strokes before they are bent into -1..1
-LUMINANCE = (0.299, 0.587, 0.114)
 RANGES = {"width": (2, 64), "length": (2, 256), "flow": (1, 64), "rest": (-180, 180), "amount": (0, 1), "respect": (0, 1)}
 # light, red against green, yellow against blue, as directions in RGB
 OPPONENT = ((1.0, 1.0, 1.0), (0.9, -0.5, 0.3), (0.4, 0.3, -1.0))
@@ -46,25 +46,25 @@ class Brush:
 
 def underpaint(pixels: torch.Tensor, brush: Brush, seed: int) -> torch.Tensor:
     """What to add to pixels (1, 3, H, W) in [-1, 1] at full strength: strokes in light and hue."""
-    return brush.amount * torch.einsum("nshw,sc->nchw", strokes(pixels, brush, seed), torch.tensor(OPPONENT).to(pixels))
+    return colour(strokes(pixels, brush, seed), brush)
+
+
+def colour(drawn: torch.Tensor, brush: Brush) -> torch.Tensor:
+    """Three layers of strokes (1, 3, H, W) as RGB: the first in light, the others in hue."""
+    return brush.amount * torch.einsum("nshw,sc->nchw", drawn, torch.tensor(OPPONENT).to(drawn))
 
 
 def strokes(pixels: torch.Tensor, brush: Brush, seed: int) -> torch.Tensor:
     """(1, 3, H, W) in -1..1: three independent layers of strokes along the contours of `pixels`."""
-    light = luminance(pixels)
+    light = (luminance(pixels) + 1) / 2
     h, w = light.shape[-2:]
     # drawn at half size, where following a contour costs a quarter, and strokes are wide enough not to miss the rest
     half = F.interpolate(light, size=((h + 1) // 2, (w + 1) // 2), mode="area")
     noise = torch.randn((1, 3, *half.shape[-2:]), generator=torch.Generator().manual_seed(seed)).to(pixels)
     band = blur(noise, brush.width / 8) - blur(noise, brush.width / 2)
-    drawn = along(band / band.std(), directions(half, brush, 0.5), brush.length / 2)
+    drawn = along(band / band.std().clamp_min(1e-6), directions(half, brush, 0.5), brush.length / 2)
     drawn = F.interpolate(drawn, size=(h, w), mode="bicubic", align_corners=False)
     return torch.tanh(drawn / SPREAD) * (1 - brush.respect * fineness(light))
-
-
-def luminance(pixels: torch.Tensor) -> torch.Tensor:
-    """(1, 1, H, W) in 0..1."""
-    return (torch.einsum("nchw,c->nhw", pixels, torch.tensor(LUMINANCE).to(pixels))[:, None] + 1) / 2
 
 
 def directions(light: torch.Tensor, brush: Brush, scale: float = 1.0) -> torch.Tensor:
@@ -113,15 +113,3 @@ def gradients(light: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     kernel = torch.tensor([[-3.0, 0, 3], [-10, 0, 10], [-3, 0, 3]]).to(light) / 32
     padded = F.pad(light, (1, 1, 1, 1), mode="replicate")
     return F.conv2d(padded, kernel[None, None]), F.conv2d(padded, kernel.T[None, None])
-
-
-def blur(array: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of (N, C, H, W), edges replicated."""
-    reach = max(1, math.ceil(3 * sigma))
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1).to(array) / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    n, c, h, w = array.shape
-    flat = array.reshape(n * c, 1, h, w)
-    flat = F.conv2d(F.pad(flat, (reach, reach, 0, 0), mode="replicate"), kernel.view(1, 1, 1, -1))
-    flat = F.conv2d(F.pad(flat, (0, 0, reach, reach), mode="replicate"), kernel.view(1, 1, -1, 1))
-    return flat.view(n, c, h, w)

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from stylekit import adapters
-from stylekit.base import POCKET_FOLDER
+from stylekit.base import POCKET, POCKET_FOLDER
 from stylekit.errors import AdapterError, StyleError
 
 FORMATS = ("kohya", "diffusers")
@@ -36,6 +36,9 @@ PARTS = {"lora_down": "lora_A", "lora_up": "lora_B"}
 ORIGINAL_NAMES = re.compile(UNET + "(input_blocks|middle_block|output_blocks|time_embed_[0-9]|label_emb|out_2)")
 PROMPT_WIDTH = 768  # of Stable Diffusion 1.x
 OTHER_WIDTHS = {1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
+SD1 = "Stable Diffusion 1.x"
+SAYS_BASE = ("ss_base_model_version", "modelspec.architecture")
+OTHER_MARKS = {r"sdxl|stable-diffusion-xl": "Stable Diffusion XL", r"sd_v2|stable-diffusion-v2": "Stable Diffusion 2"}
 CONFIG_FIELDS = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "target_modules")
 
 Tensors = Mapping[str, torch.Tensor]
@@ -50,9 +53,8 @@ def from_kohya(tensors: Tensors, label: str, modules: Iterable[str] | None = Non
     """The UNet's tensors of a kohya file under diffusers' keys, and alpha per module.
 
     modules: the base's module paths; by default those of Stable Diffusion 1.x and of the pocket base. Raises AdapterError for other
-    families (Stable Diffusion 2, XL), other methods (LoHa, LoKr, DoRA) and layers that are not among `modules`.
+    methods (LoHa, LoKr, DoRA) and layers that are not among `modules`.
     """
-    _refuse_other_families(tensors, label)
     layers = {module.replace(".", "_"): module for module in (known_modules() if modules is None else modules)}
     renamed: dict[str, torch.Tensor] = {}
     ranks: dict[str, int] = {}
@@ -63,7 +65,12 @@ def from_kohya(tensors: Tensors, label: str, modules: Iterable[str] | None = Non
             raise AdapterError(f"The adapter {label} holds {key!r}: of kohya's formats only plain LoRA and LoCon are read.")
         layer, part = match.groups()
         if layer not in layers:
-            raise AdapterError(f"The adapter {label} has a layer {layer} that this base lacks: it was made for another base.")
+            there = {key.partition(".")[0].removeprefix(UNET) for key in tensors}
+            part = f"only {len(there & layers.keys())}" if there & layers.keys() else "none"
+            raise AdapterError(
+                f"Of the {len(there)} layers of the adapter {label} {part} match: it has a layer {layer} that this base lacks, "
+                "so it was made for another base."
+            )
         module = layers[layer]
         if part is None:
             alphas[module] = _alpha(tensor, key, label)
@@ -112,19 +119,28 @@ def convert(source: str | Path, target: str | Path, to: str = "kohya") -> Path:
 
 
 @functools.cache
+def known_unets() -> dict[str, UNet2DConditionModel]:
+    """The UNets of Stable Diffusion 1.x and of the pocket base, by the family's name: names and shapes, no weights."""
+    with torch.device("meta"):
+        unets = {SD1: UNet2DConditionModel(cross_attention_dim=PROMPT_WIDTH)}
+        if (POCKET_FOLDER / "unet").is_dir():
+            unets[POCKET] = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(POCKET_FOLDER / "unet"))
+    return unets
+
+
+@functools.cache
 def known_modules() -> tuple[str, ...]:
     """Module paths of Stable Diffusion 1.x's UNet and of the pocket base's."""
-    with torch.device("meta"):  # names, no weights
-        unets = [UNet2DConditionModel()]
-        if (POCKET_FOLDER / "unet").is_dir():
-            unets.append(UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(POCKET_FOLDER / "unet")))
-    return tuple(dict.fromkeys(name for unet in unets for name, _ in unet.named_modules()))
+    return tuple(dict.fromkeys(name for unet in known_unets().values() for name, _ in unet.named_modules()))
 
 
-def _refuse_other_families(tensors: Tensors, label: str) -> None:
+def refuse_other_families(tensors: Tensors, metadata: Mapping[str, str], label: str) -> None:
+    """AdapterError for an adapter of Stable Diffusion 2 or XL, in any format, told by its shapes, its keys or what trainers write."""
     family = OTHER_WIDTHS.get(_prompt_width(tensors) or 0)
     if any(key.startswith(TEXT_XL) for key in tensors):
         family = "Stable Diffusion XL"
+    said = " ".join(metadata.get(key, "") for key in SAYS_BASE)
+    family = family or next((name for mark, name in OTHER_MARKS.items() if re.search(mark, said)), None)
     if family:
         raise AdapterError(f"The adapter {label} is for {family}: use a LoRA for Stable Diffusion 1.x.")
     original = next(filter(ORIGINAL_NAMES.match, tensors), None)

@@ -20,6 +20,7 @@ from PIL import Image, ImageChops
 from torch.nn import functional as F
 
 from stylekit.errors import SettingError
+from stylekit.filters import blur
 
 MAX_SIDE = 2048  # pixels; a larger map is shrunk
 MAX_BYTES = 160_000  # of a map's PNG; a busier map is shrunk, so that five of them fit a picture's metadata
@@ -164,24 +165,9 @@ def distance_to_zero(inside: npt.NDArray[np.bool_], limit: int) -> Floats:
 def soften_borders(weights: Floats, radius: float) -> Floats:
     """Maps (styles, H, W) whose borders with each other are blurred by `radius` pixels; the sum at every pixel stays what it was."""
     total = weights.sum(0, keepdims=True)
-    blurred = blur(torch.from_numpy(weights)[None], radius)[0].numpy()
+    blurred = blur(torch.from_numpy(weights)[None], radius / 2)[0].numpy()
     shared = blurred.sum(0, keepdims=True)
     return np.where(shared > 1e-6, blurred * total / np.maximum(shared, 1e-6), weights).astype(np.float32)
-
-
-def blur(pixels: torch.Tensor, radius: float) -> torch.Tensor:
-    """(N, C, H, W) under a Gaussian of standard deviation `radius` / 2 pixels, mirrored at the edges."""
-    sigma = radius / 2
-    reach = min(math.ceil(3 * sigma), min(pixels.shape[-2:]) - 1)
-    if sigma <= 0 or reach < 1:
-        return pixels
-    weights = [math.exp(-0.5 * (x / sigma) ** 2) for x in range(-reach, reach + 1)]
-    for axis, pad in ((-2, (0, 0, reach, reach)), (-1, (reach, reach, 0, 0))):
-        padded, length = F.pad(pixels, pad, mode="reflect"), pixels.shape[axis]
-        pixels = torch.zeros_like(pixels)
-        for i, weight in enumerate(weights):  # a sum of shifted copies is far faster than a convolution of one channel
-            pixels.add_(padded.narrow(axis, i, length), alpha=weight / sum(weights))
-    return pixels
 
 
 def _greatest_within(values: Floats, reach: int) -> Floats:

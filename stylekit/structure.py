@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import torch
 
-from stylekit.maps import blur
+from stylekit.filters import blur, luminance
 
 WIDTH = 0.06  # of the long side; what is finer is detail
 MOST = 0.75  # of the detail; beyond that the photo's grain takes the place of the style's own marks, and nothing is gained
-LUMA = (0.299, 0.587, 0.114)
 
 
 def keep_structure(styled: torch.Tensor, photo: torch.Tensor, amount: float) -> torch.Tensor:
@@ -21,5 +20,5 @@ def keep_structure(styled: torch.Tensor, photo: torch.Tensor, amount: float) -> 
 
 
 def _detail(pixels: torch.Tensor) -> torch.Tensor:
-    luma = (pixels * torch.tensor(LUMA).to(pixels).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    return luma - blur(luma, WIDTH * max(pixels.shape[-2:]))
+    light = luminance(pixels)
+    return light - blur(light, WIDTH * max(pixels.shape[-2:]) / 2)

@@ -17,16 +17,18 @@ import numpy as np
 import torch
 from PIL import Image, ImageChops
 
-from stylekit import adapters, colour, images, maps, sampling, structure
+from stylekit import adapters, colour, deltas, images, maps, sampling, structure
 from stylekit.base import ALIASES, POCKET, Base, Curve
-from stylekit.brush import underpaint
 from stylekit.errors import StyleError
 from stylekit.maps import WeightMap
 from stylekit.recipe import Recipe
-from stylekit.styles import STYLES_FOLDER, Adapter, StyleLibrary
+from stylekit.styles import STYLES_FOLDER, Adapter, Style, StyleLibrary
+from stylekit.underpainting import underpaint
 
 SHARE = 0.25  # of the weights at a pixel; a style with less has no say in how many steps it takes
+MAX_RESIDENT = 8  # adapters inside the UNet, but for a mix of more
 RIM = 0.01  # of the long side; the least width over which the tone at a border is read
+DELTA_DIAL = 0.5  # exponent: a DreamBooth style listens for its prompt with weights of its own, so it grows faster than they do
 FELT = 0.1  # of the long side; the width over which a matched tone gives way to the style's own
 
 
@@ -49,17 +51,23 @@ class Stylized:
 
 
 class Stylizer:
-    """A loaded base and a style library. Adapters are read when first used and stay resident."""
+    """A loaded base and a style library. Adapters are read when first used; the last `max_resident` of them stay resident."""
 
-    def __init__(self, base: Base, library: StyleLibrary) -> None:
+    def __init__(self, base: Base, library: StyleLibrary, max_resident: int = MAX_RESIDENT) -> None:
         self.base = base
         self.library = library
+        self.max_resident = max_resident
+        self._used: dict[str, Path] = {}  # resident style -> its file, the one used last at the end
         self._lock = threading.Lock()
         self._prompts: dict[str | None, torch.Tensor] = {}
 
     @classmethod
     def open(cls, base: str = POCKET, styles: str | Path = STYLES_FOLDER, *, device: str | None = None) -> Stylizer:
         return cls(Base.open(base, device=device), StyleLibrary.open(styles))
+
+    def add(self, style: Style) -> None:
+        """Have `style` too, in the place of one added before under its name. StyleError for the name of a built-in one."""
+        self.library = self.library.plus(style)
 
     def stylize(self, photo: Image.Image, recipe: Recipe) -> Stylized:
         """The photo restyled. Raises StyleError for an unknown style or a photo that cannot be used."""
@@ -101,7 +109,7 @@ class Stylizer:
         yield Stylized(image=result, recipe=recipe, seconds=time.perf_counter() - started)
 
     def _underpainted(self, working: Image.Image, weights: Mapping[str, float | maps.Floats], seed: int) -> torch.Tensor:
-        """Pixels (1, 3, H, W) of the photo, with the strokes that styles of the mix ask for, as thick as their weight."""
+        """Pixels (1, 3, H, W) of the photo, with the underpainting that styles of the mix ask for, as thick as their weight."""
         photo = images.to_tensor(working)
         pixels = photo
         for name, weight in weights.items():
@@ -135,25 +143,27 @@ class Stylizer:
         noise = torch.randn(latents.shape, generator=torch.Generator("cpu").manual_seed(recipe.seed)).to(latents)
         start = min(self._timestep(recipe), len(base.alphas_cumprod) - 1)
         timesteps = sampling.timesteps_from(start, recipe.num_inference_steps or self._default_steps(recipe))
+        neutral = self._prompt_embeds(None)
         embeds = self._prompt_embeds(recipe.prompt)
-        negative = self._prompt_embeds(None) if recipe.guidance_scale > 1 and recipe.prompt else None
 
         canvases = {name: self._on_canvas(weight, recipe) for name, weight in weights.items()}
         takes = self._takes(recipe, weights, len(timesteps))
         inside: set[str] | None = None
 
         def denoiser(noisy: torch.Tensor, timestep: int) -> torch.Tensor:
-            nonlocal inside
+            nonlocal inside, embeds
             left = len(timesteps) - timesteps.index(timestep)
             joined = {name for name, steps in takes.items() if steps >= left}
             if joined != inside:
                 mixed.close()
                 mixed.enter_context(adapters.applied(base.unet, {name: canvases[name] for name in joined}))
                 inside = joined
+                if recipe.prompt is None:  # words of the user's own stand as they are
+                    embeds = deltas.prompt_embeds(base.unet, neutral, {name: canvases[name] for name in joined})
             guided = base.denoise(noisy, timestep, embeds)
-            if negative is None:
+            if recipe.guidance_scale == 1 or embeds is neutral:
                 return guided
-            free = base.denoise(noisy, timestep, negative)
+            free = base.denoise(noisy, timestep, neutral)
             return free + recipe.guidance_scale * (guided - free)
 
         starts = self._starts(recipe, weights, timesteps, latents, (pixels.shape[-1], pixels.shape[-2]))
@@ -184,7 +194,8 @@ class Stylizer:
         else:
             scale = self.base.card.adapter_scale(_greatest(recipe.strength))
         weights = recipe.mix.at(size, recipe.feather * max(size))
-        return {name: weight * scale * self._card(name).scale for name, weight in weights.items()}
+        factors = {name: weight * scale * self._card(name).scale for name, weight in weights.items()}
+        return {name: factor**DELTA_DIAL if self._card(name).kind == deltas.KIND else factor for name, factor in factors.items()}
 
     def _starts(
         self, recipe: Recipe, weights: Mapping[str, float | maps.Floats], timesteps: Sequence[int], latents: torch.Tensor, size: maps.Size
@@ -256,10 +267,22 @@ class Stylizer:
         return self.library[name].adapter(ALIASES.get(self.base.name, self.base.name))
 
     def _make_resident(self, names: list[str]) -> None:
-        here = adapters.resident(self.base.unet)
+        """Have the adapters of `names` inside the UNet; beyond the limit, those that were used least recently go."""
+        unet = self.base.unet
+        here = adapters.resident(unet)
         for name in names:
+            path = self._card(name).path
+            if name in here and self._used.get(name, path) != path:  # another revision took its place in the library
+                adapters.eject(unet, name)
+                here = adapters.resident(unet)
             if name not in here:
-                adapters.inject(self.base.unet, adapters.read_lora(self._card(name).path, name))
+                adapters.inject(unet, adapters.read_adapter(path, name))
+            self._used.pop(name, None)
+            self._used[name] = path
+        idle = [name for name in self._used if name not in names]
+        for name in idle[: max(0, len(self._used) - self.max_resident)]:
+            adapters.eject(unet, name)
+            del self._used[name]
 
 
 def _presence(recipe: Recipe, size: maps.Size) -> Image.Image | None:

@@ -85,6 +85,21 @@ def test_applied_is_undone_bit_for_bit_even_after_an_exception(unet: UNet2DCondi
     assert torch.equal(output(unet), first)
 
 
+def test_what_others_write_to_a_weight_in_between_stays(unet: UNet2DConditionModel, sketch: LoraWeights) -> None:
+    inject(unet, sketch)
+    layer = adapters.lora_layers(unet)["conv_out"].get_base_layer()
+    for mode in (torch.no_grad, torch.inference_mode):
+        for _ in range(2):
+            with mode(), applied(unet, {"sketch": 1.0}):
+                pass
+        with mode():
+            layer.weight.mul_(0.5)
+        mine = layer.weight.clone()
+        with mode(), applied(unet, {"sketch": 1.0}):
+            assert not torch.equal(layer.weight, mine)
+        assert torch.equal(layer.weight, mine)
+
+
 def test_weight_zero_is_the_base_exactly(unet: UNet2DConditionModel, sketch: LoraWeights) -> None:
     first = output(unet)
     inject(unet, sketch)

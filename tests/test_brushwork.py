@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from stylekit.styles import StyleLibrary
+from stylekit.underpainting import underpaint
 from training.brushwork import PAINTERS, paint
-from training.pairs import make_pair
+from training.pairs import FLAT, make_pair, underpainting_of
 from training.procedural import to_lab
 
 PHOTOS = Path(__file__).resolve().parent.parent / "assets" / "photos"
@@ -49,17 +50,18 @@ def test_van_gogh_is_louder_than_the_photo(coffee: np.ndarray) -> None:
 
 
 def test_a_pair_starts_from_the_underpainted_photo() -> None:
-    plain, _ = make_pair(PHOTOS / "coffee.jpg", "procedure:sketch", 192)
-    under, target = make_pair(PHOTOS / "coffee.jpg", "procedure:monet", 192, seed=5)
+    plain, _ = make_pair(PHOTOS / "coffee.jpg", 192, "procedure:sketch")
+    under, target = make_pair(PHOTOS / "coffee.jpg", 192, "procedure:monet", seed=5)
     assert plain.shape == under.shape == target.shape
     assert 0.02 < float((under - plain).abs().mean()) < 0.2
-    assert torch.equal(plain, make_pair(PHOTOS / "coffee.jpg", "procedure:minimalism", 192)[0])
+    assert torch.equal(plain, make_pair(PHOTOS / "coffee.jpg", 192, "procedure:popart")[0])
+    flat, _ = make_pair(PHOTOS / "coffee.jpg", 192, "procedure:minimalism")
+    assert torch.allclose(flat, plain + underpaint(plain, FLAT["minimalism"], 0), atol=1e-6)
 
 
-def test_cards_ask_for_the_strokes_their_adapters_were_trained_on() -> None:
-    library = StyleLibrary.open()
-    painted = {style.name: style.adapter("pocket").underpainting for style in library if style.name in PAINTERS}
-    assert painted == {name: PAINTERS[name].brush for name in painted}
+def test_cards_ask_for_the_underpainting_their_adapters_were_trained_on() -> None:
+    for style in StyleLibrary.open():
+        assert style.adapter("pocket").underpainting == underpainting_of(f"procedure:{style.name}"), style.name
 
 
 def test_a_plain_wall_gets_strokes_too() -> None:

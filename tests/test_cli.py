@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -186,3 +187,16 @@ def test_the_photo_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFi
     assert main([str(photo), "--style", "sketch", "--out", str(photo), *SMALL]) == 1
     assert "photo itself" in capsys.readouterr().err
     assert photo.read_bytes() == before
+
+
+def test_a_style_from_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").mkdir()
+    shutil.copy(ROOT / "styles" / "sketch" / "pocket" / "pytorch_lora_weights.safetensors", tmp_path / "mine")
+    first, second = tmp_path / "a.png", tmp_path / "b.png"
+    assert main([str(PHOTO), "--add", str(tmp_path / "mine"), "--out", str(first), *SMALL]) == 0
+    name = str(Recipe.from_png(first).mix)
+    assert f"is the style {name}" in capsys.readouterr().out
+    assert main([str(PHOTO), "--add", str(tmp_path / "mine"), "--style", f"{name}:0.5,monet:0.5", "--out", str(second), *SMALL]) == 0
+    assert not np.array_equal(np.asarray(Image.open(first)), np.asarray(Image.open(second)))
+    assert main([str(PHOTO), "--add", str(tmp_path / "nowhere"), "--out", str(tmp_path / "c.png")]) == 2
+    assert "nowhere" in capsys.readouterr().err

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from stylekit.colour import from_oklab, keep_colours, match_border, to_oklab
-from stylekit.structure import LUMA, MOST, keep_structure
+from stylekit.filters import LUMA
+from stylekit.structure import MOST, keep_structure
 
 
 def flat(r: float, g: float, b: float, size: tuple[int, int] = (48, 64)) -> torch.Tensor:

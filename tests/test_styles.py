@@ -8,7 +8,7 @@ import pytest
 
 from stylekit.brush import Brush
 from stylekit.errors import StyleError, UnknownStyleError
-from stylekit.styles import StyleLibrary
+from stylekit.styles import StyleLibrary, card_text, read_style
 
 CARD = """
 title = "Fog"
@@ -35,7 +35,7 @@ def test_a_card_is_read(tmp_path: Path) -> None:
     assert fog.title == "Fog"
     assert fog.adapter("pocket").path == (tmp_path / "fog" / "fog.safetensors").resolve()
     assert fog.adapter("pocket").license == "MIT"
-    with pytest.raises(UnknownStyleError, match="no lora adapter for the base other"):
+    with pytest.raises(UnknownStyleError, match="no adapter for the base other"):
         fog.adapter("other")
     with pytest.raises(UnknownStyleError, match="choose from fog"):
         library["mist"]
@@ -52,6 +52,15 @@ def test_a_card_is_read(tmp_path: Path) -> None:
         (CARD + 'colour = "red"', "colour"),
         ('order = "first"\n' + CARD, "whole number"),
         (CARD + "timestep = 0", "timestep 0"),
+        (CARD + "num_inference_steps = 1000", "1000 steps"),
+        (CARD + 'num_inference_steps = "many"', "whole number"),
+        (CARD + "scale = 0", "scale 0"),
+        (CARD + "scale = nan", "give a number"),
+        (CARD + "metrics = 3", "no table"),
+        (CARD + 'metrics = { ArtFID = "good" }', "give a number"),
+        (CARD + "trigger = 3", "no text"),
+        (CARD.replace('"Fog"', "3"), "no text"),
+        ('adapters = "none"\n' + CARD.partition("[[")[0], "no tables"),
         (CARD + "phases = 3", "3 phases"),
         (CARD + "underpainting = 4", "no table"),
         (CARD + "underpainting = { width = 6 }", "lacks width, length or flow"),
@@ -84,3 +93,38 @@ def test_bad_names(tmp_path: Path, name: str) -> None:
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(StyleError, match="does not exist"):
         StyleLibrary.open(tmp_path / "none")
+
+
+def test_a_card_may_name_words_and_figures_and_goes_to_text_and_back(tmp_path: Path) -> None:
+    text = CARD + 'trigger = "fog art"\nscale = 0.9\nmetrics = { ArtFID = 28.5, "SSIM, held out" = 0.5 }\n'
+    text += "underpainting = { width = 6, length = 20, flow = 8 }"
+    fog = StyleLibrary.open(write(tmp_path, "fog", text))["fog"]
+    assert fog.adapters[0].metrics == {"ArtFID": 28.5, "SSIM, held out": 0.5}
+    (tmp_path / "fog" / "style.toml").write_text(card_text(fog, {fog.adapters[0].path: "fog.safetensors"}))
+    assert StyleLibrary.open(tmp_path)["fog"] == fog
+
+
+def test_stable_diffusions_bases_share_their_adapters(tmp_path: Path) -> None:
+    both = CARD + CARD[CARD.index("[[") :].replace("pocket", "a/sd15").replace("fog.s", "sd.s")
+    fog = StyleLibrary.open(write(tmp_path, "fog", both))["fog"]
+    assert fog.adapter("a/sd15") is fog.adapter("b/another") is fog.adapters[1]
+    assert fog.adapter("pocket") is fog.adapters[0]
+
+
+def test_a_library_takes_styles_in_but_keeps_its_own(tmp_path: Path) -> None:
+    library = StyleLibrary.open(write(tmp_path, "fog", CARD))
+    added = read_style(tmp_path / "fog" / "style.toml", name="me--fog", source="me/fog@1")
+    grown = library.plus(added)
+    assert [style.name for style in grown] == ["fog", "me--fog"]
+    assert [style.name for style in grown.plus(added)] == ["fog", "me--fog"]
+    assert len(library) == 1
+    with pytest.raises(StyleError, match="There is a style fog already"):
+        library.plus(read_style(tmp_path / "fog" / "style.toml", source="elsewhere"))
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    write(tmp_path, "fog", CARD)
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "fog" / "fog.safetensors").symlink_to(tmp_path / "secret")
+    with pytest.raises(StyleError, match="outside its folder"):
+        StyleLibrary.open(tmp_path)

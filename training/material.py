@@ -13,11 +13,12 @@ from stylekit.base import Base
 from stylekit.errors import StyleError
 from stylekit.images import GRID
 from training import data, pictures
-from training.lora_settings import LoraTraining
 from training.objectives import Item, View
-from training.pairs import load_pairs
+from training.pairs import TEACHER, load_pairs, load_taught_pairs
 from training.pictures import PictureSet, Say
+from training.style_settings import StyleTraining
 
+TEACHER_STYLE_VIEWS = 2  # squares out of each picture of the style that the teacher is shown as content
 CONTENT_SIZE = 2  # crops that a photo measures in transfer: it is as large as the app works it, and as the style is judged
 
 
@@ -25,6 +26,7 @@ CONTENT_SIZE = 2  # crops that a photo measures in transfer: it is as large as t
 class Material:
     """items: to train on; held_out: for the held-out loss; content and style: files of photos and of style pictures that are trained on.
 
+    prior: what a base is to keep doing while it learns, for DreamBooth.
     neutral: (tokens, width) embedding of the empty prompt. digest: of the files' contents. sources: a sentence for the style's card.
     """
 
@@ -35,9 +37,10 @@ class Material:
     neutral: torch.Tensor
     digest: str
     sources: str
+    prior: Sequence[Item] = ()
 
 
-def gather(base: Base, settings: LoraTraining, base_digest: str, say: Say) -> Material:
+def gather(base: Base, settings: StyleTraining, base_digest: str, say: Say) -> Material:
     """Everything the run trains on. Slow things are made once and kept in the run's folder."""
     photos, targets, art = settings.photos, settings.targets, settings.style_pictures
     if settings.dataset:
@@ -62,7 +65,7 @@ def gather(base: Base, settings: LoraTraining, base_digest: str, say: Say) -> Ma
         style = pictures.find_pictures(art, settings.limit if alone else None, settings.held_out if alone else 0, say)
     neutral = base.prompt_embeds()[0]
     if settings.mode == "pairs":
-        items, held_out = _pairs(base, settings, content, kept, str(targets), neutral, say)
+        items, held_out = _pairs(base, settings, base_digest, content, kept, style.train, str(targets), neutral, say)
     elif settings.mode == "transfer":
         size = CONTENT_SIZE * settings.resolution
         items = [Item(views=v, embeds=neutral) for v in _views(base, settings, base_digest, content, size, 0.0, say) if v]
@@ -82,7 +85,7 @@ def gather(base: Base, settings: LoraTraining, base_digest: str, say: Say) -> Ma
     )
 
 
-def _content(folder: Path, settings: LoraTraining) -> tuple[list[Path], list[Path]]:
+def _content(folder: Path, settings: StyleTraining) -> tuple[list[Path], list[Path]]:
     """(training, held-out) photos."""
     if not folder.is_dir():
         raise StyleError(f"{folder} is not a folder: name a folder of photos.")
@@ -97,13 +100,27 @@ def _content(folder: Path, settings: LoraTraining) -> tuple[list[Path], list[Pat
 
 
 def _pairs(
-    base: Base, settings: LoraTraining, photos: Sequence[Path], kept: Sequence[Path], targets: str, neutral: torch.Tensor, say: Say
+    base: Base,
+    settings: StyleTraining,
+    base_digest: str,
+    photos: Sequence[Path],
+    kept: Sequence[Path],
+    style: Sequence[Path],
+    targets: str,
+    neutral: torch.Tensor,
+    say: Say,
 ) -> tuple[list[Item], list[Item]]:
+    crop = settings.resolution // GRID
+
     def load(paths: Sequence[Path]) -> list[Item]:
-        crop = settings.resolution // GRID
-        pairs = load_pairs(base, paths, targets, settings.seed, settings.folder, crop)
+        if targets == TEACHER:
+            pairs = load_taught_pairs(base, paths, style, settings.seed, settings.folder, crop, base_digest)
+        else:
+            pairs = load_pairs(base, paths, targets, settings.seed, settings.folder, crop, base_digest)
         return [Item(views=[View(*pair)], embeds=neutral) for pair in pairs]
 
+    if targets == TEACHER:  # pictures of the style are pictures too, and photos may be few
+        photos = [*photos] * settings.views + [*style] * TEACHER_STYLE_VIEWS
     items, held_out = load(photos), []
     if kept:
         try:
@@ -113,7 +130,7 @@ def _pairs(
     return items, held_out
 
 
-def _style(base: Base, settings: LoraTraining, base_digest: str, style: PictureSet, say: Say) -> tuple[list[Item], list[Item]]:
+def _style(base: Base, settings: StyleTraining, base_digest: str, style: PictureSet, say: Say) -> tuple[list[Item], list[Item]]:
     def load(paths: Sequence[Path], jitter: float | None) -> list[Item]:
         views = _views(base, settings, base_digest, paths, settings.resolution, jitter, say)
         return [Item(views=v, embeds=embeds[path]) for path, v in zip(paths, views, strict=True) if v]
@@ -125,7 +142,7 @@ def _style(base: Base, settings: LoraTraining, base_digest: str, style: PictureS
 
 
 def _views(
-    base: Base, settings: LoraTraining, base_digest: str, paths: Sequence[Path], size: int, jitter: float | None, say: Say
+    base: Base, settings: StyleTraining, base_digest: str, paths: Sequence[Path], size: int, jitter: float | None, say: Say
 ) -> list[list[View]]:
     """Views of `size` pixels of each picture, none for one that cannot be used; jitter None takes only the centre."""
     if not paths:

@@ -151,7 +151,7 @@ def pencil_sketch(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
 def ukiyoe_print(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
     """A colour woodblock print: few flat areas in old pigments on cream paper, held by indigo-black key lines."""
     unit = unit or unit_length(picture)
-    calm = cv2.medianBlur(picture, 2 * round(2 * unit) + 1)  # takes grass and gravel away, leaves borders
+    calm = median(picture, 2 * unit)  # takes grass and gravel away, leaves borders
     lab = to_lab(flatten(calm, 3, 4 * unit, 9))
     light = lab[..., 0] / 100
     open_light = np.clip(light + 0.3 * (light - blur(light, 50 * unit)), 0, 1) ** 0.72  # prints are bright: the paper is the light
@@ -167,7 +167,7 @@ def ukiyoe_print(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
     mixed = choose_inks(ask, UKIYOE_PALETTE, softness=90.0, handicap=handicap)
     mixed[..., 0] = 0.6 * mixed[..., 0] + 0.4 * (stepped * 82 + 12)
     printed = to_rgb(mixed)
-    key = flatten(cv2.medianBlur(picture, 3), 2, 2.5 * unit, 10)
+    key = flatten(median(picture, 1), 2, 2.5 * unit, 10)
     dark_side = edge_lines(local_contrast(luminance(key), 30 * unit), 1.15 * unit, 52.0, 0.55)
     lines = np.maximum(dark_side, outlines(key, 0.8 * unit, 0.06, 0.8) * 0.9)
     return np.clip(lay(lines * 0.9, printed, SUMI), 0, 255).round().astype(np.uint8)
@@ -179,7 +179,7 @@ def pop_art(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
     There is one dot in every 8x8 cell, the patch that one latent pixel of the pocket base stands for.
     """
     unit = unit or unit_length(picture)
-    calm = cv2.medianBlur(picture, 2 * round(2 * unit) + 1)
+    calm = median(picture, 2 * unit)
     lab = to_lab(flatten(calm, 3, 4 * unit, 10))
     light = lab[..., 0] / 100
     open_light = np.clip(light + 0.35 * (light - blur(light, 50 * unit)), 0, 1) ** 0.75
@@ -198,16 +198,15 @@ def pop_art(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
     dots = np.clip(radius - distance + 0.5, 0, 1) * np.clip(half * 2.5, 0, 1)
     darker = flat * np.array([0.80, 0.42, 0.50], np.float32)
     dotted = flat * (1 - 0.75 * dots[..., None]) + darker * 0.75 * dots[..., None]
-    key = flatten(cv2.medianBlur(picture, 3), 2, 2.5 * unit, 10)
+    key = flatten(median(picture, 1), 2, 2.5 * unit, 10)
     lines = np.maximum(edge_lines(local_contrast(luminance(key), 30 * unit), 1.5 * unit, 60.0, 0.6), outlines(key, 1.15 * unit, 0.07, 1.0))
     return np.clip(lay(np.clip(lines, 0, 1), dotted, (12, 10, 16)), 0, 255).round().astype(np.uint8)
 
 
 def minimalism(picture: np.ndarray, unit: float | None = None) -> np.ndarray:
-    """A few flat fields in quiet, light colours: paper white, sand, clay, slate; no lines, no texture, no small things."""
+    """A few fields in quiet, light colours: paper white, sand, clay, slate. `picture` is to be flat fields already (`stylekit.fields`)."""
     unit = unit or unit_length(picture)
-    calm = median(median(picture, 3 * unit), 3 * unit)
-    lab = to_lab(flatten(calm, 3, 5 * unit, 11))
+    lab = to_lab(picture)
     light = np.clip(lab[..., 0] / 100, 0, 1)
     open_light = np.clip(light + 0.25 * (light - blur(light, 50 * unit)), 0, 1) ** 0.7
     stepped = soft_steps(open_light, 4, 8.0)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from stylekit import adapters
 from stylekit.base import ALIASES
-from stylekit.brush import Brush
-from stylekit.errors import AdapterError, SettingError
-from stylekit.styles import CARD_FILE, NAME, read_style
+from stylekit.errors import SettingError
+from stylekit.styles import CARD_FILE, NAME, read_style, toml_lines
+from stylekit.underpainting import Underpainting
 from training import checkpoints
 
 RECORD_FILE = "training.json"
@@ -30,7 +30,7 @@ class AdapterUse:
 
     timestep: int | None = None
     phases: int | None = None
-    underpainting: Brush | None = None
+    underpainting: Underpainting | None = None
 
 
 def weights_digest(*modules: nn.Module) -> str:
@@ -53,8 +53,9 @@ def refuse_another_runs_adapter(path: Path, run: str) -> None:
     if not path.is_file():
         return
     try:
-        theirs = adapters.read_lora(path).metadata.get(RUN_KEY)
-    except AdapterError:
+        with safe_open(path, framework="pt") as file:
+            theirs = (file.metadata() or {}).get(RUN_KEY)
+    except (SafetensorError, OSError):
         theirs = None
     if theirs != run:
         raise SettingError(f"{path} holds an adapter of another run: choose another --out folder, or give --overwrite.")
@@ -83,26 +84,18 @@ def card_path(out: Path, wanted: bool | None) -> Path | None:
     return folder / CARD_FILE
 
 
-def write_card(path: Path, *, title: str, blurb: str, license: str, base: str, adapter: Path, made: str, data: str, use: AdapterUse) -> str:
+def write_card(
+    path: Path, *, title: str, blurb: str, license: str, base: str, adapter: Path, made: str, data: str, use: AdapterUse, kind: str = "lora"
+) -> str:
     """A minimal card at `path`, unless there is one, which is never touched; a sentence that says what is there now."""
     base = ALIASES.get(base, base)
-    entry = {"base": base, "file": adapter.resolve().relative_to(path.parent).as_posix(), "made": made, "data": data, **asdict(use)}
-    lines = "[[adapters]]\n" + _toml_lines(entry)
+    file = adapter.resolve().relative_to(path.parent).as_posix()
+    entry = {"base": base, "kind": kind, "file": file, "made": made, "data": data, **asdict(use)}
+    lines = "[[adapters]]\n" + toml_lines(entry)
     if path.is_file():
         if any(one.base == base and one.path == adapter.resolve() for one in read_style(path).adapters):
             return f"{path} names this adapter already"
         return f"{path} is left as it is; add this to it:\n\n{lines}"
     with checkpoints.whole(path) as part:
-        part.write_text(_toml_lines({"title": title, "blurb": blurb, "license": license}) + "\n" + lines, encoding="utf-8")
+        part.write_text(toml_lines({"title": title, "blurb": blurb, "license": license}) + "\n" + lines, encoding="utf-8")
     return f"{path} makes the style appear in the app: put your own words into it"
-
-
-def _toml_lines(values: Mapping[str, Any]) -> str:
-    return "".join(f"{key} = {_toml(value)}\n" for key, value in values.items() if value is not None)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
-    # JSON's strings and numbers are TOML's, but for one character
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
-from peft.helpers import rescale_adapter_scale
 from PIL import Image, ImageOps
 
 from stylekit import images, sampling
 from stylekit.base import Base
-from stylekit.brush import underpaint
+from stylekit.underpainting import underpaint
 from training.loop import autocast
 from training.records import AdapterUse
+
+Dial = Callable[[float], AbstractContextManager[torch.Tensor]]  # within it the adapter has this scale; gives the prompt's embedding
 
 STRENGTHS = (0.5, 1.0)
 GAP = 4  # pixels
 
 
 @torch.no_grad()
-def sample_grid(base: Base, photos: Sequence[Image.Image], side: int, use: AdapterUse, precision: str, seed: int) -> Image.Image:
+def sample_grid(
+    base: Base, dial: Dial, photos: Sequence[Image.Image], side: int, use: AdapterUse, precision: str, seed: int
+) -> Image.Image:
     """The grid, each picture `side` x `side` pixels, worked with the adapter in ``base.unet`` as the app would at each of `STRENGTHS`."""
     squares = [ImageOps.fit(photo, (side, side), Image.Resampling.LANCZOS) for photo in photos]
-    rows = [squares] + [[_stylize(base, photo, strength, use, precision, seed) for photo in squares] for strength in STRENGTHS]
+    rows = [squares] + [[_stylize(base, dial, photo, strength, use, precision, seed) for photo in squares] for strength in STRENGTHS]
     grid = Image.new("RGB", (len(photos) * (side + GAP) - GAP, len(rows) * (side + GAP) - GAP), "white")
     for j, row in enumerate(rows):
         for i, picture in enumerate(row):
@@ -30,15 +34,15 @@ def sample_grid(base: Base, photos: Sequence[Image.Image], side: int, use: Adapt
     return grid
 
 
-def _stylize(base: Base, photo: Image.Image, strength: float, use: AdapterUse, precision: str, seed: int) -> Image.Image:
+def _stylize(base: Base, dial: Dial, photo: Image.Image, strength: float, use: AdapterUse, precision: str, seed: int) -> Image.Image:
     """What stylekit.stylizer does, with the adapter as it is: unfused, so that half-precision weights do not swallow it."""
-    card, embeds = base.card, base.prompt_embeds().to(base.device)
+    card = base.card
     scale = float(card.adapter_scale(strength))
 
     def denoiser(noisy: torch.Tensor, timestep: int) -> torch.Tensor:
         inputs = noisy.contiguous(memory_format=torch.channels_last)
         with autocast(base.device, precision):
-            return base.unet(inputs, timestep, encoder_hidden_states=embeds.expand(len(noisy), -1, -1)).sample.float()
+            return base.unet(inputs, timestep, encoder_hidden_states=embeds.to(base.device).expand(len(noisy), -1, -1)).sample.float()
 
     pixels = images.to_tensor(photo)
     if use.underpainting:
@@ -47,7 +51,7 @@ def _stylize(base: Base, photo: Image.Image, strength: float, use: AdapterUse, p
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)).to(latents)
     start = max(1, round(card.timestep(strength) * (use.timestep or card.timestep(1)) / card.timestep(1)))
     timesteps = sampling.timesteps_from(start, card.num_inference_steps)
-    with rescale_adapter_scale(base.unet, scale):
+    with dial(scale) as embeds:
         steps = sampling.sample(denoiser, latents, noise, timesteps, base.alphas_cumprod, base.prediction_type, renoise=card.renoise)
         clean = list(steps)[-1].predicted
     return images.to_picture(images.take_from_grid(base.decode(clean), photo.size))

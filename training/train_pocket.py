@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from stylekit import images
 from stylekit.features import VGGFeatures, load_vgg
 from training import data, pocket_autoencoder
 from training.pocket_unet import PROMPT_TOKENS, PROMPT_WIDTH, build_unet
@@ -122,7 +123,7 @@ def held_out_psnr(vae: AutoencoderDC, photos: Sequence[Path], long_side: int = 5
     """Mean PSNR in dB over `photos` at `long_side` pixels."""
     values = []
     for path in photos:
-        pixels = data.to_tensor(data.scale_to(data.open_rgb(path), long_side))[None]
+        pixels = data.to_tensor(data.scale_to(images.open_picture(path), long_side))[None]
         decoded = pocket_autoencoder.decode(vae, pocket_autoencoder.encode(vae, pixels))
         values.append(pocket_autoencoder.psnr(pixels, decoded))
     return sum(values) / len(values)
@@ -134,7 +135,7 @@ def train_autoencoder(args: argparse.Namespace) -> None:
     train, held_out = data.split_photos(args.photos, args.split)
     art = [path for folder in args.art for path in data.list_pictures(folder)]
     rng.shuffle(art)
-    pictures = load_pictures(train, data.open_rgb, (384, 512, 640), rng)
+    pictures = load_pictures(train, images.open_picture, (384, 512, 640), rng)
     pictures += load_pictures(art[:250], data.open_art, (384, 512, 640), rng)
     patches = []
     for picture in pictures:
@@ -187,7 +188,7 @@ def cache_latents(vae: AutoencoderDC, args: argparse.Namespace, rng: random.Rand
                 pools[pool].append(pocket_autoencoder.project(vae, pixels)[0].half())
 
     for photo in tqdm(train, desc="photo latents"):
-        picture = data.open_rgb(photo)
+        picture = images.open_picture(photo)
         for long_side in (400, 512, 640):
             add("photos", picture, long_side)
         small = data.scale_to(picture, 512)

@@ -1,0 +1,18 @@
+"""Underpainting: what the engine lays on a photo before it is encoded, because the adapter of a style was trained to work on it."""
+
+from __future__ import annotations
+
+import torch
+
+from stylekit import brush
+from stylekit.brush import Brush
+from stylekit.fields import Fields, flatten
+
+Underpainting = Brush | Fields
+
+
+def underpaint(pixels: torch.Tensor, underpainting: Underpainting, seed: int) -> torch.Tensor:
+    """What to add to pixels (1, 3, H, W) in [-1, 1] at full strength. seed: of the strokes, if there are any."""
+    if isinstance(underpainting, Fields):
+        return flatten(pixels, underpainting) - pixels
+    return brush.underpaint(pixels, underpainting, seed)

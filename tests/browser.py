@@ -1,18 +1,30 @@
-"""A headless Chromium and a served page, for the tests that use the app as a person would."""
+"""A headless Chromium, a served page and the moves of a visitor, for the tests that use the app as a person would."""
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 import gradio as gr
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from PIL import Image, ImageFilter, ImageOps
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from stylekit.ui import theme
+from stylekit.recipe import Recipe
+from stylekit.styles import Style
+from stylekit.stylizer import Stylized, StylizeStep
+from stylekit.ui import stylize, theme
+
+DESKTOP = (1280, 900)
+PHONE = (390, 844)
+WAIT = 20_000  # milliseconds for anything to appear, on a busy machine
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # no sandbox, since CI runs as root; the rest keeps the browser from calling home, which would hide a page that does
@@ -59,3 +71,199 @@ def serve(demo: gr.Blocks) -> Iterator[str]:
         yield url
     finally:
         demo.close()
+
+
+# ---- a page to try
+
+
+class FakeEngine:
+    """Inverts the photo in `total` steps, as slowly as told, and keeps count of itself."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.delay, self.total, self.error = 0.01, 2, None
+        self.at_work = self.most_at_work = self.steps = self.closed_early = 0
+        self.recipes: list[Recipe] = []
+
+    delay: float
+    error: Exception | None
+
+    def __call__(self, photo: Image.Image, recipe: Recipe) -> Iterator[StylizeStep | Stylized]:
+        self.recipes.append(recipe)
+        self.at_work += 1
+        self.most_at_work = max(self.most_at_work, self.at_work)
+        finished = False
+        try:
+            for step in range(1, self.total + 1):
+                time.sleep(self.delay)
+                self.steps += 1
+                yield StylizeStep(step=step, total=self.total, preview=ImageOps.invert(photo))
+                if self.error:
+                    raise self.error
+            finished = True
+            yield Stylized(image=ImageOps.invert(photo), recipe=recipe, seconds=self.delay * self.total)
+        finally:
+            self.at_work -= 1
+            self.closed_early += not finished
+
+
+def make_pictures(folder: Path) -> dict[str, Path]:
+    """Uploads good and bad."""
+    noise = Image.effect_noise((300, 200), 80).filter(ImageFilter.GaussianBlur(2))
+    photo = Image.merge("RGB", (noise, noise.rotate(180), ImageOps.mirror(noise)))
+    paths = {name: folder / name for name in ("photo.jpg", "other.jpg", "scan.tif", "text.png", "cut.jpg", "empty.png")}
+    photo.save(paths["photo.jpg"], quality=90)
+    photo.resize((160, 120)).save(paths["other.jpg"], quality=90)
+    photo.save(paths["scan.tif"])
+    paths["text.png"].write_text("This is no picture.")
+    paths["cut.jpg"].write_bytes(paths["photo.jpg"].read_bytes()[:2000])
+    paths["empty.png"].write_bytes(b"")
+    return paths
+
+
+def make_cards(pictures: dict[str, Path]) -> tuple[Style, ...]:
+    """Three styles, one of them without pictures."""
+
+    def card(name: str, title: str, pair: tuple[Path | None, Path | None]) -> Style:
+        return Style(
+            name=name, title=title, blurb=f"{title} it is.", period="", license="CC0-1.0", adapters=(), before=pair[0], preview=pair[1]
+        )
+
+    photo, other = pictures["photo.jpg"], pictures["other.jpg"]
+    return (
+        card("sketch", "Pencil sketch", (photo, other)),
+        card("ukiyoe", "Ukiyo-e", (other, photo)),
+        card("bare", "No picture", (None, None)),
+    )
+
+
+@contextmanager
+def fake_page(folder: Path) -> Iterator[tuple[str, FakeEngine, dict[str, Path]]]:
+    """The Stylize tab over a fake engine: its address, the engine, and the pictures in `folder`."""
+    engine, pictures = FakeEngine(), make_pictures(folder)
+    with gr.Blocks(analytics_enabled=False) as demo:
+        gr.HTML(theme.HEADER)
+        stylize.create_tab(styles=lambda: make_cards(pictures), run=engine, examples=[pictures["other.jpg"]])
+    with serve(demo) as url:
+        yield url, engine, pictures
+
+
+@contextmanager
+def visits(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """A function that opens a page in a fresh context; at the end no script of it may have failed, nor another host been asked."""
+    contexts, hosts, failures = [], set(), []
+
+    def open_(url: str, size: tuple[int, int] = DESKTOP, touch: bool = False) -> Page:
+        view = {"width": size[0], "height": size[1]}
+        context = browser.new_context(viewport=view, accept_downloads=True, has_touch=touch, is_mobile=touch)
+        context.set_default_timeout(WAIT)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        page.goto(url)
+        expect(page.get_by_role("button", name="Stylize", exact=True)).to_be_visible(timeout=WAIT)
+        expect(page.locator("#status")).not_to_be_empty(timeout=WAIT)
+        expect(page.locator("#drop")).to_be_visible(timeout=WAIT)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert hosts <= {"127.0.0.1", None}  # None: pictures inside the page
+    assert failures == []
+
+
+# ---- the moves of a visitor
+
+
+def status(page: Page) -> Locator:
+    return page.locator("#status")
+
+
+def upload(page: Page, path: Path) -> None:
+    """By the drop zone, or by the button that takes its place once there is a photo."""
+    expect(page.locator("#drop, #change").first).to_be_visible(timeout=WAIT)  # a slow machine draws the page piece by piece
+    if page.locator("#drop").is_visible():
+        page.locator("#drop input[type=file]").set_input_files(path)
+        return
+    with page.expect_file_chooser() as chooser:
+        button(page, "Change photo").click()
+    chooser.value.set_files(path)
+
+
+def take(page: Page, path: Path) -> None:
+    """Upload a good photo and wait until the page has it."""
+    upload(page, path)
+    expect(status(page)).to_contain_text(f"{path.name},", timeout=WAIT)
+    expect(page.locator("#photo img")).to_be_visible()
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def start(page: Page) -> None:
+    button(page, "Stylize").click()
+
+
+def finish(page: Page) -> None:
+    expect(status(page)).to_contain_text("Done in", timeout=WAIT)
+    expect(page.locator("#comparison")).to_be_visible()
+    expect(button(page, "Stylize")).to_be_enabled()
+    expect(button(page, "Cancel")).to_be_disabled()
+
+
+def download(page: Page, folder: Path) -> Path:
+    with page.expect_download() as caught:
+        page.locator("#download").click()
+    path = folder / caught.value.suggested_filename
+    caught.value.save_as(path)
+    return path
+
+
+def until(true: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.02)
+
+
+def paint(page: Page, *points: tuple[float, float]) -> None:
+    """Draw a line with the mouse through `points`, as parts of the photo's width and height."""
+    box = page.locator("#painter canvas").bounding_box()
+    assert box
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=6)
+    page.mouse.up()
+
+
+def begin_painting(page: Page, photo: Path) -> None:
+    """Take a photo and open the painter on it."""
+    take(page, photo)
+    page.get_by_label("Paint or mix styles").check()
+    expect(page.locator("#painter canvas")).to_be_visible()
+    page.wait_for_function("document.querySelector('#painter .sk-painter').dataset.state === 'photo'")
+
+
+def drop(page: Page, path: Path) -> None:
+    """Drop a file on the page, beside every field."""
+    data = page.evaluate_handle(
+        """([name, text]) => {
+          const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), data = new DataTransfer();
+          data.items.add(new File([bytes], name, {type: "image/png"}));
+          return data;
+        }""",
+        [path.name, base64.b64encode(path.read_bytes()).decode()],
+    )
+    page.dispatch_event("#result", "drop", {"dataTransfer": data})
+
+
+def slide(page: Page, part: Locator, value: float) -> None:
+    """Move a slider as its keyboard would."""
+    part.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); e.dispatchEvent(new Event('change')); }", value)

@@ -2,66 +2,44 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import gradio as gr
 import pytest
-from PIL import Image, ImageFilter, ImageOps
-from playwright.sync_api import Browser, Locator, Page, expect
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
 
 import app
 from stylekit.errors import SettingError
 from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
-from stylekit.styles import CARD_FILE, Style
-from stylekit.stylizer import Stylized, StylizeStep
-from stylekit.ui import stylize, theme
-from tests.browser import chromium, missing, serve
-
-DESKTOP = (1280, 900)
-PHONE = (390, 844)
-WAIT = 20_000  # milliseconds for anything to appear, on a busy machine
+from stylekit.styles import CARD_FILE
+from stylekit.ui import stylize, worker
+from tests.browser import (
+    PHONE,
+    WAIT,
+    FakeEngine,
+    button,
+    chromium,
+    download,
+    fake_page,
+    finish,
+    missing,
+    serve,
+    start,
+    status,
+    take,
+    until,
+    upload,
+    visits,
+)
 
 TEXT_PNG = "is not a picture stylekit can read"
 CUT_JPEG = "is damaged or cut off"
 EMPTY_PNG = "is empty (0 bytes)"
-
-
-class FakeEngine:
-    """Inverts the photo in `total` steps, as slowly as told, and keeps count of itself."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self.delay, self.total, self.error = 0.01, 2, None
-        self.at_work = self.most_at_work = self.steps = self.closed_early = 0
-        self.recipes: list[Recipe] = []
-
-    delay: float
-    error: Exception | None
-
-    def __call__(self, photo: Image.Image, recipe: Recipe) -> Iterator[StylizeStep | Stylized]:
-        self.recipes.append(recipe)
-        self.at_work += 1
-        self.most_at_work = max(self.most_at_work, self.at_work)
-        finished = False
-        try:
-            for step in range(1, self.total + 1):
-                time.sleep(self.delay)
-                self.steps += 1
-                yield StylizeStep(step=step, total=self.total, preview=ImageOps.invert(photo))
-                if self.error:
-                    raise self.error
-            finished = True
-            yield Stylized(image=ImageOps.invert(photo), recipe=recipe, seconds=self.delay * self.total)
-        finally:
-            self.at_work -= 1
-            self.closed_early += not finished
 
 
 @pytest.fixture(scope="module")
@@ -71,132 +49,31 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Uploads good and bad."""
-    folder = tmp_path_factory.mktemp("pictures")
-    noise = Image.effect_noise((300, 200), 80).filter(ImageFilter.GaussianBlur(2))
-    photo = Image.merge("RGB", (noise, noise.rotate(180), ImageOps.mirror(noise)))
-    paths = {name: folder / name for name in ("photo.jpg", "other.jpg", "scan.tif", "text.png", "cut.jpg", "empty.png")}
-    photo.save(paths["photo.jpg"], quality=90)
-    photo.resize((160, 120)).save(paths["other.jpg"], quality=90)
-    photo.save(paths["scan.tif"])
-    paths["text.png"].write_text("This is no picture.")
-    paths["cut.jpg"].write_bytes(paths["photo.jpg"].read_bytes()[:2000])
-    paths["empty.png"].write_bytes(b"")
-    return paths
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, FakeEngine, dict[str, Path]]]:
+    with fake_page(tmp_path_factory.mktemp("pictures")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def styles(pictures: dict[str, Path]) -> tuple[Style, ...]:
-    def card(name: str, title: str, pair: tuple[Path | None, Path | None]) -> Style:
-        return Style(
-            name=name, title=title, blurb=f"{title} it is.", period="", license="CC0-1.0", adapters=(), before=pair[0], preview=pair[1]
-        )
-
-    photo, other = pictures["photo.jpg"], pictures["other.jpg"]
-    return (
-        card("sketch", "Pencil sketch", (photo, other)),
-        card("ukiyoe", "Ukiyo-e", (other, photo)),
-        card("bare", "No picture", (None, None)),
-    )
-
-
-@pytest.fixture(scope="module")
-def served(styles: tuple[Style, ...], pictures: dict[str, Path]) -> Iterator[tuple[str, FakeEngine]]:
-    engine = FakeEngine()
-    with gr.Blocks(analytics_enabled=False) as demo:
-        gr.HTML(theme.HEADER)
-        stylize.create_tab(styles=styles, run=engine, examples=[pictures["other.jpg"]])
-    with serve(demo) as url:
-        yield url, engine
+def pictures(served: tuple[str, FakeEngine, dict[str, Path]]) -> dict[str, Path]:
+    return served[2]
 
 
 @pytest.fixture
-def engine(served: tuple[str, FakeEngine]) -> FakeEngine:
+def engine(served: tuple[str, FakeEngine, dict[str, Path]]) -> FakeEngine:
     served[1].reset()
     return served[1]
 
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open a page in a fresh context; at the end no script of it may have failed, and it may have asked no other host for anything."""
-    contexts, hosts, failures = [], set(), []
-
-    def open_(url: str, size: tuple[int, int] = DESKTOP) -> Page:
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, accept_downloads=True)
-        context.set_default_timeout(WAIT)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
-        page.on("pageerror", lambda error: failures.append(str(error)))
-        page.goto(url)
-        expect(page.get_by_role("button", name="Stylize", exact=True)).to_be_visible(timeout=WAIT)
-        expect(page.locator("#status")).not_to_be_empty(timeout=WAIT)
-        expect(page.locator("#drop")).to_be_visible(timeout=WAIT)
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert hosts <= {"127.0.0.1", None}  # None: pictures inside the page
-    assert failures == []
+    with visits(browser) as open_:
+        yield open_
 
 
 @pytest.fixture
-def page(open_page: Callable[..., Page], served: tuple[str, FakeEngine], engine: FakeEngine) -> Page:
+def page(open_page: Callable[..., Page], served: tuple[str, FakeEngine, dict[str, Path]], engine: FakeEngine) -> Page:
     return open_page(served[0])
-
-
-def status(page: Page) -> Locator:
-    return page.locator("#status")
-
-
-def upload(page: Page, path: Path) -> None:
-    """By the drop zone, or by the button that takes its place once there is a photo."""
-    expect(page.locator("#drop, #change").first).to_be_visible(timeout=WAIT)  # a slow machine draws the page piece by piece
-    if page.locator("#drop").is_visible():
-        page.locator("#drop input[type=file]").set_input_files(path)
-        return
-    with page.expect_file_chooser() as chooser:
-        button(page, "Change photo").click()
-    chooser.value.set_files(path)
-
-
-def take(page: Page, path: Path) -> None:
-    """Upload a good photo and wait until the page has it."""
-    upload(page, path)
-    expect(status(page)).to_contain_text(f"{path.name},", timeout=WAIT)
-    expect(page.locator("#photo img")).to_be_visible()
-
-
-def button(page: Page, name: str) -> Locator:
-    return page.get_by_role("button", name=name, exact=True)
-
-
-def start(page: Page) -> None:
-    button(page, "Stylize").click()
-
-
-def finish(page: Page) -> None:
-    expect(status(page)).to_contain_text("Done in", timeout=WAIT)
-    expect(page.locator("#comparison")).to_be_visible()
-    expect(button(page, "Stylize")).to_be_enabled()
-    expect(button(page, "Cancel")).to_be_disabled()
-
-
-def download(page: Page, folder: Path) -> Path:
-    with page.expect_download() as caught:
-        page.locator("#download").click()
-    path = folder / caught.value.suggested_filename
-    caught.value.save_as(path)
-    return path
-
-
-def until(true: Callable[[], bool], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.02)
 
 
 # ---- with the real engine
@@ -303,7 +180,7 @@ def test_a_photo_that_browsers_cannot_show_is_shown(page: Page, pictures: dict[s
     page.wait_for_function("document.querySelector('#photo img').naturalWidth === 300")
 
 
-def test_example_photo_and_style_by_picture(page: Page, engine: FakeEngine) -> None:
+def test_example_photo_and_style_by_picture(page: Page, engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
     page.get_by_role("button", name="Example photo: other").click()
     expect(status(page)).to_contain_text("160 × 120", timeout=WAIT)
     chosen = page.get_by_role("radio", name="Ukiyo-e")
@@ -315,6 +192,11 @@ def test_example_photo_and_style_by_picture(page: Page, engine: FakeEngine) -> N
     finish(page)
     assert engine.recipes[-1].mix.names == ("ukiyoe",)
     expect(page.locator("#label")).to_contain_text("160 × 120 pixels")
+    page.get_by_role("radio", name="Pencil sketch").check()
+    start(page)  # what it says comes after what the choice would have said
+    expect(page.locator("#label")).to_contain_text("Pencil sketch", timeout=WAIT)
+    expect(page.locator("#label")).to_contain_text("160 × 120 pixels")
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_without_a_photo_it_says_so(page: Page) -> None:
@@ -343,7 +225,9 @@ def test_a_failing_engine_is_told_without_a_traceback(
     finish(page)
 
 
-def test_phone(open_page: Callable[..., Page], served: tuple[str, FakeEngine], engine: FakeEngine, pictures: dict[str, Path]) -> None:
+def test_phone(
+    open_page: Callable[..., Page], served: tuple[str, FakeEngine, dict[str, Path]], engine: FakeEngine, pictures: dict[str, Path]
+) -> None:
     page = open_page(served[0], PHONE)
     take(page, pictures["photo.jpg"])
     start(page)
@@ -364,13 +248,43 @@ def test_phone(open_page: Callable[..., Page], served: tuple[str, FakeEngine], e
 # ---- without a browser
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SIZE", "x"),
+        ("SIZE", "1000000"),
+        ("PORT", "70000"),
+        ("MAX_UPLOAD", "lots"),
+        ("HOST", "no.such.host.invalid"),
+        ("STYLES", "/nowhere"),
+    ],
+)
+def test_a_wrong_setting_ends_the_app_with_a_sentence(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"STYLEKIT_{name}", value)
+    with pytest.raises(SystemExit, match=f"^stylekit: .*{value}"):
+        app.main()
+
+
+def test_a_port_in_use_ends_the_app_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("STYLEKIT_PORT", str(taken.getsockname()[1]))
+        with pytest.raises(SystemExit, match=r"^stylekit: The page could not be opened: choose another STYLEKIT_PORT"):
+            app.main()
+
+
+def test_a_wrong_base_is_told_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    app.build(app.Settings(base="/nowhere"))
+    until(lambda: "There is no base '/nowhere'" in caplog.text)
+    assert "Traceback" not in caplog.text
+
+
 def test_watch_gives_the_items_and_signs_of_life() -> None:
     def slow() -> Iterator[int]:
         yield 1
-        time.sleep(3 * stylize.BEAT)
+        time.sleep(3 * worker.BEAT)
         yield 2
 
-    seen = list(stylize.watch(slow, threading.Lock()))
+    seen = list(worker.watch(slow, threading.Lock()))
     assert [item for item in seen if item is not None] == [1, 2]
     assert seen.count(None) >= 1
 
@@ -382,7 +296,7 @@ def test_watch_passes_an_exception_on_and_frees_the_turn() -> None:
 
     turn = threading.Lock()
     with pytest.raises(SettingError, match="no"):
-        list(stylize.watch(fails, turn))
+        list(worker.watch(fails, turn))
     until(lambda: not turn.locked())
 
 
@@ -399,10 +313,10 @@ def test_closing_watch_closes_the_iterator_before_the_next_one_starts() -> None:
             events.append(f"{name} ends")
 
     turn = threading.Lock()
-    first = stylize.watch(lambda: work("first"), turn)
+    first = worker.watch(lambda: work("first"), turn)
     assert next(first) == 0
     first.close()
-    assert [item for item in stylize.watch(lambda: work("second"), turn) if item is not None] == [0, 1, 2, 3, 4]
+    assert [item for item in worker.watch(lambda: work("second"), turn) if item is not None] == [0, 1, 2, 3, 4]
     assert events == ["first starts", "first ends", "second starts", "second ends"]
 
 
@@ -410,9 +324,9 @@ def test_closing_watch_while_it_waits_for_its_turn_starts_nothing() -> None:
     started: list[bool] = []
     turn = threading.Lock()
     turn.acquire()
-    waiting = stylize.watch(lambda: iter([started.append(True)]), turn)
+    waiting = worker.watch(lambda: iter([started.append(True)]), turn)
     assert next(waiting) is None
     waiting.close()
     turn.release()
-    time.sleep(3 * stylize.BEAT)
+    time.sleep(3 * worker.BEAT)
     assert started == []

@@ -1,0 +1,86 @@
+"""Pictures to choose from: styles, example photos. They travel inside the page, so no file of the server has to be opened to visitors."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gradio as gr
+from PIL import ImageOps
+
+from stylekit.errors import PictureError
+from stylekit.images import open_picture
+
+if TYPE_CHECKING:
+    from stylekit.styles import Style
+
+log = logging.getLogger(__name__)
+
+THUMBNAIL = (300, 200)  # pixels
+
+STYLE_TEMPLATE = """<fieldset class="sk-pictures"><legend>Style</legend><div class="sk-grid">
+${choices.map((c) => `<label><input type="radio" name="style" value="${c.name}" ${c.name === value ? "checked" : ""}>
+${c.picture ? `<img src="${c.picture}" alt="">` : `<div class="sk-blank"></div>`}<span>${c.title}</span></label>`).join("")}
+</div></fieldset>"""
+STYLE_SCRIPT = """
+element.addEventListener("change", (event) => { props.value = event.target.value; trigger("input"); });
+watch("value", () => element.querySelectorAll("input").forEach((input) => { input.checked = input.value === props.value; }));
+"""
+EXAMPLES_TEMPLATE = """<div class="sk-examples"><span>Or try</span>
+${choices.map((c, i) => `<button type="button" data-index="${i}" aria-label="Example photo: ${c.title}">
+<img src="${c.picture}" alt=""></button>`).join("")}</div>"""
+EXAMPLES_SCRIPT = """
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (button) trigger("select", {index: Number(button.dataset.index)});
+});
+"""
+
+
+def create_styles(styles: Sequence[Style]) -> gr.HTML:
+    """The styles by their pictures; the value is the name of the chosen one, at first the first."""
+    return gr.HTML(
+        styles[0].name if styles else None,
+        html_template=STYLE_TEMPLATE,
+        js_on_load=STYLE_SCRIPT,
+        choices=style_choices(styles),
+        apply_default_css=False,
+        elem_id="style",
+    )
+
+
+def style_choices(styles: Sequence[Style]) -> list[dict[str, str]]:
+    """What `create_styles` shows, for a page whose styles have changed."""
+    return [_choice(style.name, style.title, style.preview) for style in styles]
+
+
+def create_examples(photos: Sequence[Path]) -> gr.HTML:
+    """A row of example photos; its select event carries the index of the one clicked."""
+    return gr.HTML(
+        html_template=EXAMPLES_TEMPLATE,
+        js_on_load=EXAMPLES_SCRIPT,
+        choices=[_choice(path.stem, path.stem.replace("_", " "), path) for path in photos],
+        visible=bool(photos),
+        apply_default_css=False,
+        elem_id="examples",
+    )
+
+
+def _choice(name: str, title: str, picture: Path | None) -> dict[str, str]:
+    """A picture to choose, for the templates."""
+    source = ""
+    if picture is not None:
+        try:
+            square = ImageOps.fit(open_picture(picture), THUMBNAIL)
+        except PictureError as error:
+            log.warning("%s", error)
+        else:
+            data = io.BytesIO()
+            square.save(data, "JPEG", quality=85)
+            source = f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+    return {"name": html.escape(name), "title": html.escape(title), "picture": source}

@@ -1,0 +1,149 @@
+"""The endpoint `/stylize`, called by the real client, on the app with the real pocket base."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+import app
+from stylekit.recipe import Recipe
+from stylekit.stylizer import Stylizer
+from stylekit.ui import endpoint
+from tests.browser import serve
+
+Call = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serve(app.build(app.Settings())) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def call(url: str, tmp_path_factory: pytest.TempPathFactory) -> Call:
+    client = Client(url, verbose=False, download_files=tmp_path_factory.mktemp("results"))
+    return lambda *args, **kwargs: Path(client.predict(*args, **kwargs, api_name="/stylize"))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, root: Path) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("files")
+    paths = {name: folder / f"{name}.png" for name in ("photo", "top", "bottom", "black", "square")}
+    Image.open(root / "assets" / "photos" / "chelsea.jpg").convert("RGB").resize((150, 100)).save(paths["photo"])
+    for name, box in (("top", (0, 0, 150, 40)), ("bottom", (0, 60, 150, 100))):
+        mask = Image.new("L", (150, 100))
+        mask.paste(255, box)
+        mask.save(paths[name])
+    Image.new("L", (150, 100)).save(paths["black"])
+    Image.new("L", (100, 100), 255).save(paths["square"])
+    paths["text"] = folder / "text.png"
+    paths["text"].write_text("This is no picture.")
+    return paths
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"), np.int16)
+
+
+def test_a_style_gives_the_pixels_that_python_gives(call: Call, files: dict[str, Path], stylizer: Stylizer) -> None:
+    result = call(handle_file(files["photo"]), "sketch", seed=3, size=128, structure=0.2)
+    recipe = Recipe.from_png(result)
+    assert result.name == "photo-stylized.png"
+    assert (recipe.mix.weights, recipe.seed, recipe.size, recipe.structure) == ((("sketch", 1.0),), 3, 128, 0.2)
+    expected = stylizer.stylize(Image.open(files["photo"]), recipe).image
+    assert np.abs(pixels(result) - np.asarray(expected, np.int16)).max() <= 2  # its own copy of the model, on other threads
+
+
+@pytest.mark.parametrize("style", ["monet:0.6,ukiyoe:0.4", {"monet": 0.6, "ukiyoe": 0.4}])
+def test_a_mix_as_text_or_mapping(call: Call, files: dict[str, Path], style: Any) -> None:
+    assert Recipe.from_png(call(handle_file(files["photo"]), style, size=64)).mix.weights == (("monet", 0.6), ("ukiyoe", 0.4))
+
+
+def test_a_mask_leaves_the_rest_bit_for_bit(call: Call, files: dict[str, Path]) -> None:
+    result = call(photo=handle_file(files["photo"]), style="ukiyoe", mask=handle_file(files["top"]), strength=0.9, size=128)
+    change = np.abs(pixels(result) - pixels(files["photo"])).max(-1)
+    assert (change[40:] == 0).all()
+    assert change[:30].mean() > 3
+
+
+def test_regions_in_two_styles_leave_the_middle(call: Call, files: dict[str, Path]) -> None:
+    regions = {"ukiyoe": handle_file(files["top"]), "sketch": handle_file(files["bottom"])}
+    result = call(photo=handle_file(files["photo"]), regions=regions, size=128)
+    change = np.abs(pixels(result) - pixels(files["photo"])).max(-1)
+    assert Recipe.from_png(result).mix.names == ("ukiyoe", "sketch")
+    assert (change[40:60] == 0).all()
+    assert change[:30].mean() > 3
+    assert change[70:].mean() > 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({}, "No style was given"),
+        ({"style": "cubism"}, "There is no style 'cubism': choose from"),
+        ({"style": ""}, "is not a style name"),
+        ({"style": 7}, "style is neither a text nor a mapping"),
+        ({"style": "monet:0,sketch:0"}, "Every weight in monet:0,sketch:0 is 0: raise one."),
+        ({"style": "monet:x"}, "The weight in 'monet:x' is not a number"),
+        ({"style": {"monet": None}}, "The weight of monet is None"),
+        ({"style": "monet", "strength": 2}, "strength is 2: choose a number from 0 to 1."),
+        ({"style": "monet", "strength": "all"}, "strength is 'all'"),
+        ({"style": "monet", "steps": 1.5}, "num_inference_steps is 1.5"),
+        ({"style": "monet", "seed": -1}, "seed is -1"),
+        ({"style": "monet", "size": 10**6}, "size is 1000000"),
+        ({"style": "monet", "match_border": "yes"}, "match_border is 'yes'"),
+        ({"style": "monet", "mask": "black"}, "The mask is black everywhere"),
+        ({"style": "monet", "mask": "square"}, "The mask is 100 x 100 but the photo is 150 x 100"),
+        ({"style": "monet", "mask": "text"}, "is not a picture stylekit can read"),
+        ({"regions": {"monet": "square"}}, "The region of monet is 100 x 100"),
+        ({"regions": [1]}, "regions is not a mapping"),
+        ({"regions": {"../x": "top"}}, "There is no style '../x'"),
+        ({"style": "monet", "photo": "text"}, "is not a picture stylekit can read"),
+    ],
+)
+def test_mistakes_reach_the_caller_as_sentences(
+    call: Call, files: dict[str, Path], settings: dict[str, Any], sentence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def given(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: given(item) for name, item in value.items()}
+        return handle_file(files[value]) if isinstance(value, str) and value in files else value
+
+    with pytest.raises(AppError) as caught:
+        call(**{"photo": handle_file(files["photo"])} | given(settings))
+    assert sentence in str(caught.value)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("photo", [{"path": "/etc/passwd"}, "/etc/passwd", "http://127.0.0.1:1/a.png", None, 5, []])
+def test_no_file_of_the_server_is_opened(url: str, photo: Any) -> None:
+    assert "photo is not an uploaded file" in raw(url, [photo, "sketch"])
+
+
+def test_a_file_that_says_it_was_uploaded_is_checked(url: str) -> None:
+    answer = raw(url, [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, "sketch"])
+    assert answer.startswith("event: error")
+    assert "root" not in answer
+
+
+def raw(url: str, data: list[Any]) -> str:
+    """What the server answers to `data`, sent without the client's help."""
+    address = f"{url}gradio_api/call/stylize"
+    event = httpx.post(address, json={"data": [*data, *[None] * 2, None, 0, 0, False, 0.01, None, 0, 64][:12]}).json()["event_id"]
+    return httpx.get(f"{address}/{event}", timeout=60).text
+
+
+def test_what_nobody_foresaw_is_in_the_log_and_not_in_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(endpoint.gr.Error) as caught, endpoint._told():
+        raise OSError("secret /path")
+    assert str(caught.value.message) == endpoint.FAILED
+    assert "secret" in caplog.text

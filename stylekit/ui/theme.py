@@ -284,8 +284,8 @@ CSS = """
 .sk-pass { color: #4f7d3a; }
 .sk-fail { color: var(--sk-accent); }
 .sk-legend { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 16px; }
-.sk-all { padding: 4px 12px; border: 1px solid var(--button-secondary-border-color); border-radius: 3px; background: transparent; color: inherit;
-  font: inherit; cursor: pointer; }
+.sk-all { padding: 4px 12px; border: 1px solid var(--button-secondary-border-color); border-radius: 3px; background: transparent;
+  color: inherit; font: inherit; cursor: pointer; }
 .sk-all[aria-pressed="true"] { background: var(--body-text-color); color: var(--body-background-fill); }
 .sk-report figure { margin: 0; }
 .sk-report figure img { display: block; width: 100%; margin: 0; border: 1px solid var(--sk-line); border-radius: 2px; background: #fff; }

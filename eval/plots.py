@@ -1,0 +1,119 @@
+"""Plots of a report, and sheets of the best and the worst pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from eval.output import INK, PALE, bare, new_figure
+from eval.scores import Score
+
+if TYPE_CHECKING:
+    from eval.report import EvalReport
+
+HUES = {"identity": "#6c757d", "base": "#8c6d1f", "lora": "#b23a22", "dreambooth": "#6f4fae", "classical": "#0072b2"}
+MARKERS = {"identity": "X", "base": "D", "lora": "o", "dreambooth": "s", "classical": "^"}
+TITLES = {
+    "identity": "the photo itself",
+    "base": "base alone",
+    "lora": "LoRA",
+    "dreambooth": "DreamBooth",
+    "classical": "classical network",
+}
+BARS = (
+    ("lpips", "LPIPS to content, lower is better"),
+    ("ssim", "SSIM, higher is better"),
+    ("reached", "style reached, higher is better"),
+    ("seconds", "seconds a picture, median"),
+)
+CELL, GAP, LABEL = 190, 6, 20  # pixels of a picture's long side on a sheet, between pictures, and of a line of text
+
+
+def trade_off(report: EvalReport) -> Any:
+    """Content kept against style reached."""
+    figure = new_figure(8, 6)
+    axis = figure.subplots()
+    bare(axis)
+    axis.grid(axis="both", color="#eeeeee", zorder=0)
+    axis.axhline(0, color=PALE, linewidth=1, zorder=1)
+    drawn = set()
+    for row in report.rows:
+        method = row["method"]
+        if row.get("reached") is None or (method == "identity" and method in drawn):
+            continue
+        x, y = 1 - row["lpips"], row["reached"]
+        axis.scatter(x, y, s=70, marker=MARKERS[method], color=HUES[method], zorder=3, label=None if method in drawn else TITLES[method])
+        drawn.add(method)
+        if method != "identity":
+            axis.annotate(row["style"], (x, y), (7, 3), textcoords="offset points", fontsize=8.5, color=HUES[method], zorder=4)
+    axis.set_xlabel("content kept: 1 − LPIPS to the photo", fontsize=10, color=INK)
+    axis.set_ylabel("style reached: 0 is a photo, 1 is the style", fontsize=10, color=INK)
+    axis.margins(0.1)
+    if drawn:
+        axis.legend(frameon=False, fontsize=9, loc="best")
+    figure.supxlabel(f"{len(report.photos)} photos; {report.backbone_label}", fontsize=8, color="#666666")
+    return figure
+
+
+def bars(report: EvalReport) -> Any:
+    """Each style by the measures of `BARS`; a bar is a method."""
+    measures = [(key, title) for key, title in BARS if any(row.get(key) is not None for row in report.rows)]
+    methods = [name for name in HUES if any(row["method"] == name for row in report.rows)]
+    figure = new_figure(9, 1 + (0.5 + 0.16 * len(methods)) * len(report.styles) * (len(measures) + 1) // 2)
+    grid = figure.subplots(-(-len(measures) // 2), 2, squeeze=False)
+    for axis in grid.ravel()[len(measures) :]:
+        axis.set_visible(False)
+    height = 0.84 / len(methods)
+    for axis, (key, title) in zip(grid.ravel(), measures, strict=False):
+        bare(axis)
+        axis.axvline(0, color=PALE, linewidth=1)
+        for i, method in enumerate(methods):
+            found = {row["style"]: row.get(key) for row in report.rows if row["method"] == method}
+            places = [(j, found[style]) for j, style in enumerate(report.styles) if found.get(style) is not None]
+            if places:
+                at = np.array([j for j, _ in places]) + (i - (len(methods) - 1) / 2) * height
+                axis.barh(at, [value for _, value in places], height * 0.9, color=HUES[method], label=TITLES[method], zorder=2)
+        axis.set_yticks(range(len(report.styles)), report.styles, fontsize=9.5, color=INK)
+        axis.invert_yaxis()
+        axis.set_title(title, loc="left", fontsize=10.5, color=INK)
+    handles = {label: handle for axis in grid.ravel() for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    return figure
+
+
+def sheet(picks: Mapping[str, Sequence[Score]], photos: Mapping[str, Score], cache: Path) -> Image.Image:
+    """A row per style: each of `picks` beside its photo, from the thumbnails in `cache`, with what was measured below."""
+    columns = max(len(scores) for scores in picks.values())
+    width = 110 + columns * (2 * CELL + 3 * GAP)
+    rows = [[_pair(score, photos, cache) for score in scores] for scores in picks.values()]
+    heights = [max(pair.height for pair in row) + GAP for row in rows]
+    page = Image.new("RGB", (width, sum(heights)), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(15)
+    top = 0
+    for style, row, height in zip(picks, rows, heights, strict=True):
+        draw.text((4, top + 8), style, fill=INK, font=font)
+        for column, pair in enumerate(row):
+            page.paste(pair, (110 + column * (2 * CELL + 3 * GAP), top))
+        top += height
+    return page
+
+
+def _pair(score: Score, photos: Mapping[str, Score], cache: Path) -> Image.Image:
+    thumbs = [cache / photos[score.photo].thumb] if score.photo in photos else []
+    pictures = [_fit(Image.open(path).convert("RGB")) for path in [*thumbs, cache / score.thumb]]
+    tallest = max(picture.height for picture in pictures)
+    pair = Image.new("RGB", (2 * CELL + GAP, tallest + LABEL), "white")
+    for i, picture in enumerate(pictures):
+        pair.paste(picture, (i * (CELL + 2) + (CELL - picture.width) // 2, 0))
+    text = f"LPIPS {score.lpips:.2f}  SSIM {score.ssim:.2f}  {Path(score.photo).stem[:24]}"
+    ImageDraw.Draw(pair).text((0, tallest + 3), text, fill="#555555", font=ImageFont.load_default(11))
+    return pair
+
+
+def _fit(picture: Image.Image) -> Image.Image:
+    k = CELL / max(picture.size)
+    return picture.resize((max(1, round(picture.width * k)), max(1, round(picture.height * k))), Image.Resampling.LANCZOS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from eval.methods import PLAIN
 from eval.output import INK, PALE, bare, new_figure
 from eval.scores import Score
 
@@ -41,15 +42,16 @@ def trade_off(report: EvalReport) -> Any:
     axis.grid(axis="both", color="#eeeeee", zorder=0)
     axis.axhline(0, color=PALE, linewidth=1, zorder=1)
     drawn = set()
-    for row in report.rows:
+    for row in sorted(report.rows, key=lambda row: list(HUES).index(row["method"])):
         method = row["method"]
-        if row.get("reached") is None or (method == "identity" and method in drawn):
+        if row.get("reached") is None:
             continue
         x, y = 1 - row["lpips"], row["reached"]
         axis.scatter(x, y, s=70, marker=MARKERS[method], color=HUES[method], zorder=3, label=None if method in drawn else TITLES[method])
         drawn.add(method)
-        if method != "identity":
-            axis.annotate(row["style"], (x, y), (7, 3), textcoords="offset points", fontsize=8.5, color=HUES[method], zorder=4)
+        if method not in PLAIN:
+            place = (7, -10) if method == "dreambooth" else (7, 3)  # beside its LoRA, which it is often close to
+            axis.annotate(row["style"], (x, y), place, textcoords="offset points", fontsize=8.5, color=HUES[method], zorder=4)
     axis.set_xlabel("content kept: 1 − LPIPS to the photo", fontsize=10, color=INK)
     axis.set_ylabel("style reached: 0 is a photo, 1 is the style", fontsize=10, color=INK)
     axis.margins(0.1)
@@ -63,7 +65,7 @@ def bars(report: EvalReport) -> Any:
     """Each style by the measures of `BARS`; a bar is a method."""
     measures = [(key, title) for key, title in BARS if any(row.get(key) is not None for row in report.rows)]
     methods = [name for name in HUES if any(row["method"] == name for row in report.rows)]
-    figure = new_figure(9, 1 + (0.5 + 0.16 * len(methods)) * len(report.styles) * (len(measures) + 1) // 2)
+    figure = new_figure(9, 1.2 + (0.8 + (0.12 + 0.1 * len(methods)) * len(report.styles)) * ((len(measures) + 1) // 2))
     grid = figure.subplots(-(-len(measures) // 2), 2, squeeze=False)
     for axis in grid.ravel()[len(measures) :]:
         axis.set_visible(False)
@@ -109,7 +111,8 @@ def _pair(score: Score, photos: Mapping[str, Score], cache: Path) -> Image.Image
     pair = Image.new("RGB", (2 * CELL + GAP, tallest + LABEL), "white")
     for i, picture in enumerate(pictures):
         pair.paste(picture, (i * (CELL + 2) + (CELL - picture.width) // 2, 0))
-    text = f"LPIPS {score.lpips:.2f}  SSIM {score.ssim:.2f}  {Path(score.photo).stem[:24]}"
+    reached = score.to_style[score.style].get("reached")
+    text = f"LPIPS {score.lpips:.2f}   SSIM {score.ssim:.2f}" + (f"   style {reached:.2f}" if reached is not None else "")
     ImageDraw.Draw(pair).text((0, tallest + 3), text, fill="#555555", font=ImageFont.load_default(11))
     return pair
 

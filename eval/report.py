@@ -139,7 +139,7 @@ def write_report(report: EvalReport, scores: Sequence[Score], cache: Path, out: 
             if picks:
                 file = f"{'worst' if worst else 'best'}_{method}.jpg"
                 sheet = plots.sheet(picks, {s.photo: s for s in scores if s.method == "identity"}, cache)
-                write_whole(out / file, partial(sheet.save, format="JPEG", quality=86))
+                write_whole(out / file, partial(sheet.save, format="JPEG", quality=80))
                 shown.append({"file": file, "text": f"The {'worst' if worst else 'best'} of {method}, each beside its photo."})
     notes = (out / NOTES_FILE).read_text().strip() if (out / NOTES_FILE).exists() else ""
     values = asdict(report) | {"plots": [{"file": f, "text": text} for f, (text, _) in drawn.items()], "sheets": shown, "notes": notes}

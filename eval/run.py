@@ -107,7 +107,8 @@ def machine() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cores} CPU cores, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{cores} CPU cores, {threads} thread{'s' * (threads > 1)}"
 
 
 @contextmanager

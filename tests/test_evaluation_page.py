@@ -43,7 +43,7 @@ def write_fake_report(out: Path, title: str, seconds: float) -> None:
         missing=[["dreambooth", "monet", "no dreambooth adapter"]],
     )
     out.mkdir(parents=True, exist_ok=True)
-    (out / "notes.md").write_text("The worst is a cat.\n")
+    (out / "notes.md").write_text("The worst is a cat.\n\n- **monet**: <b> is no tag\n- two\n")
     write_report(report, [], out, out, sheets=False)
 
 
@@ -130,7 +130,8 @@ def test_a_report_is_there_and_sorts(page: Page) -> None:
 
 def test_it_names_its_networks_shows_plots_and_what_is_missing(page: Page) -> None:
     expect(page.locator("#report-page")).to_contain_text("embedded <network>")
-    expect(page.locator("#report-page")).to_contain_text("The worst is a cat.")
+    expect(page.locator(".sk-notes p")).to_have_text("The worst is a cat.")
+    expect(page.locator(".sk-notes li")).to_have_text(["monet: <b> is no tag", "two"])
     expect(page.locator(".sk-troubles")).to_contain_text("dreambooth of monet: no dreambooth adapter")
     plots = page.locator("#report-page figure img")
     assert plots.count() == 2
@@ -145,7 +146,6 @@ def test_another_report_and_the_downloads(page: Page, tmp_path: Path) -> None:
     page.get_by_role("combobox", name="Report").click()
     page.get_by_role("option", name="Second report").click()
     expect(page.locator("#report-page tbody")).to_contain_text("4.75")
-    assert page.get_by_role("option").count() == 0
     sort(page, "seconds")  # sorting goes on working on what came later
     assert column(page, "seconds")[0] == "0.00"
     with page.expect_download() as started:

@@ -11,6 +11,7 @@ import contextlib
 import html
 import json
 import logging
+import re
 import shutil
 import tempfile
 import threading
@@ -273,8 +274,7 @@ def report_page(folder: Path) -> str:
     plots = [_picture(folder, entry) for entry in report.get("plots", ())]
     parts += ['<div class="sk-plots">', *plots, "</div>", *(_picture(folder, entry) for entry in report.get("sheets", ()))]
     if report.get("notes"):
-        paragraphs = "".join(f"<p>{html.escape(text.strip())}</p>" for text in report["notes"].split("\n\n"))
-        parts.append(f'<h3 class="sk-heading">What the pictures show</h3><div class="sk-notes">{paragraphs}</div>')
+        parts.append(f'<h3 class="sk-heading">What the pictures show</h3><div class="sk-notes">{_notes(report["notes"])}</div>')
     troubles = [f"{method} of {style}: {why}" for method, style, why in report.get("missing", ())]
     troubles += [f"{f['photo']} {f['method']} {f['style']}: {f['reason']}" for f in report.get("faults", ())]
     if troubles:
@@ -290,6 +290,16 @@ def _about(report: Report) -> str:
         f"{len(report['photos'])} photos, base {html.escape(report['base'])}, seconds on {html.escape(report['machine'])}. "
         f"Measured with: {networks}.{caution}"
     )
+
+
+def _notes(text: str) -> str:
+    """The little Markdown that notes have: paragraphs, lists and bold words."""
+    parts = []
+    for block in html.escape(text.strip()).split("\n\n"):
+        items = re.split(r"^- ", block, flags=re.MULTILINE)
+        listed = "".join(f"<li>{item}</li>" for item in items[1:])
+        parts.append((f"<p>{items[0]}</p>" if items[0].strip() else "") + (f"<ul>{listed}</ul>" if listed else ""))
+    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", "".join(parts))
 
 
 def _table(report: Report) -> str:

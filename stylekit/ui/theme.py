@@ -268,7 +268,8 @@ CSS = """
 .sk-report-about, .sk-legend, .sk-report figcaption, .sk-troubles { color: var(--sk-quiet); font-size: 0.95rem; }
 .sk-scroll { overflow-x: auto; border: 1px solid var(--sk-line); border-radius: 3px; background: var(--sk-mat); }
 .sk-scroll:focus-visible { outline: 2px solid var(--sk-accent); outline-offset: 2px; }
-.sk-scroll table { width: 100%; margin: 0; border: 0; border-collapse: collapse; font-size: 0.95rem; font-variant-numeric: tabular-nums; }
+.sk-scroll table { width: 100%; margin: 0; border: 0; border-collapse: separate; border-spacing: 0; font-size: 0.95rem;
+  font-variant-numeric: tabular-nums; }
 .sk-scroll th, .sk-scroll td { padding: 6px 14px; border: 0; text-align: right; white-space: nowrap; }
 .sk-scroll tr > :first-child, .sk-scroll tr > :nth-child(2) { text-align: left; }
 .sk-scroll th { border-bottom: 1px solid var(--sk-line); font-weight: 600; vertical-align: bottom; }
@@ -292,14 +293,17 @@ CSS = """
 .sk-plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 18px; align-items: start; }
 .sk-report figcaption { margin-top: 6px; }
 .sk-notes { max-width: 75ch; display: grid; gap: 10px; }
+.sk-notes ul { margin: 0 0 0 1.2em; display: grid; gap: 4px; }
 .sk-troubles summary { cursor: pointer; }
 .sk-troubles ul { margin: 6px 0 0 1.2em; }
 #evaluation { gap: 26px; }
 #report-bar { align-items: flex-end; flex-wrap: wrap; }
-#report-bar .form { flex: 1 1 220px; }
+#report-bar .form { flex: 1 1 220px; background: none; border: 0; box-shadow: none; overflow: visible; }
+#report-csv, #report-markdown { flex: none; width: auto; white-space: nowrap; }
 #measure { border-top: 1px solid var(--sk-line); padding-top: 18px; }
 #measure .form { background: none; border: 0; gap: 16px; box-shadow: none; }
 #measure-photos { background: var(--sk-mat); border: 1px solid var(--sk-line) !important; border-radius: 4px; }
+#measure-actions { flex-wrap: nowrap; }
 #measure-go, #measure-cancel { flex: 0 1 180px; min-width: 0; }
 
 @media (min-width: 769px) { #result { position: sticky; top: 20px; align-self: flex-start; } }
@@ -317,6 +321,9 @@ CSS = """
   #use { width: 100%; }
   #label { flex: 1 1 100%; }
   #download, #repaint { flex: 1 1 auto; }
+  .sk-scroll th, .sk-scroll td { padding: 5px 8px; }
+  .sk-scroll th:nth-child(n + 3) button { white-space: normal; min-width: 64px; text-align: right; }
+  .sk-scroll table { font-size: 0.88rem; }
   .sk-hint { min-height: 3em; } /* two lines or one, the page keeps its height under the finger */
   .sk-tools label { flex-basis: 40%; max-width: none; gap: 6px; }
   .sk-tools > div { display: grid; grid-template-columns: repeat(3, 1fr); width: 100%; }

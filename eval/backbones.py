@@ -10,10 +10,8 @@
 from __future__ import annotations
 
 import logging
-import socket
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -23,7 +21,7 @@ from safetensors import safe_open
 
 from eval.perceptual import lpips_distance
 from stylekit.errors import BaseError, StyleError
-from stylekit.features import EMBEDDED_FILE, VGGFeatures, load_vgg
+from stylekit.features import EMBEDDED_FILE, VGGFeatures, load_vgg, patience
 from stylekit.images import open_picture, to_tensor, working_size
 
 NAMES = ("standard", "embedded", "random")
@@ -33,7 +31,6 @@ PATCH_LAYER = "3_1"  # of CFSD
 LAST = "4_3"
 PHOTOS = Path(__file__).resolve().parent.parent / "assets" / "photos"  # calibrate VGG16
 CALIBRATION_SIDE = 384  # pixels
-PATIENCE = 20.0  # seconds for a server of weights to answer
 
 log = logging.getLogger(__name__)
 Pixels = torch.Tensor  # (N, 3, H, W) in [-1, 1]
@@ -140,14 +137,3 @@ def standard_of(vgg: VGGFeatures, distance: torch.nn.Module, inception: torch.nn
         lpips=lambda x, y, _ours, _theirs: distance(x, y).flatten(),
         embed=lambda x, _features: inception((x + 1) / 2)[0].float().flatten(1),  # it resizes to 299 x 299 by itself
     )
-
-
-@contextmanager
-def patience() -> Iterator[None]:
-    """Downloads of weights give up after `PATIENCE`: torch sets no limit of its own, and a network that swallows requests would hang."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -31,6 +33,7 @@ from stylekit.errors import BaseError
 EMBEDDED_FILE = Path(__file__).resolve().parent.parent / "assets" / "features" / "vgg16_hed.safetensors"
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 LAYERS = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1")  # what the style loss reads
+PATIENCE = 20.0  # seconds for a server of weights to answer
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CAFFE_MEAN_BGR = (104.00699, 116.66877, 122.67892)  # what the edge detector's weights expect, 0..255
@@ -191,3 +194,14 @@ def _load_hed(model: VGGFeatures) -> None:
     first.weight.data.copy_(first.weight.data.flip(1))  # the file expects blue first
     model.input_scale.fill_(127.5)
     model.input_shift.copy_(127.5 - torch.tensor(CAFFE_MEAN_BGR[::-1]))
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Downloads of weights give up after `PATIENCE`: torch sets no limit of its own, and a network that swallows requests would hang."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +12,12 @@ from PIL import Image
 from torch import nn
 
 from stylekit.errors import BaseError, SettingError, StyleError
-from stylekit.features import LAYERS, VGGFeatures, load_vgg
+from stylekit.features import LAYERS, VGGFeatures, load_vgg, patience
 from training import data, losses
 from training.pictures import Say, usable
 
 BACKBONES = ("auto", "vgg16", "hed", "random")
 DISTANCES = ("auto", "lpips", "features")
-PATIENCE = 20.0  # seconds for a server of weights to answer
 CALIBRATION = (24, 384)  # pictures of each kind, long side in pixels
 STYLE_PICTURES = 64  # pictures, evenly from all, whose Gram matrices are averaged
 
@@ -88,7 +85,7 @@ def load_lpips(distance: str, say: Say) -> nn.Module | None:
     try:
         import lpips
 
-        with _limited_patience(), warnings.catch_warnings():
+        with patience(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it calls torchvision in an old way
             model = lpips.LPIPS(net="vgg", verbose=False)
     except Exception as error:  # a missing package, no network, a broken download: whatever it is, training can go on without
@@ -113,7 +110,7 @@ def load_features(backbone: str, say: Say) -> VGGFeatures:
     reasons = []
     for name in ("vgg16", "hed"):
         try:
-            with _limited_patience():
+            with patience():
                 features = load_vgg(name, last=LAYERS[-1])
         except (BaseError, ImportError, OSError, RuntimeError) as error:
             reasons.append(str(error))
@@ -139,14 +136,3 @@ def style_grams(features: VGGFeatures, paths: Sequence[Path], side: int, device:
 
 def _pixels(picture: Image.Image, side: int, device: torch.device) -> torch.Tensor:
     return data.to_tensor(data.scale_to(picture, side))[None].to(device)
-
-
-@contextmanager
-def _limited_patience() -> Iterator[None]:
-    """Downloads of weights give up after `PATIENCE`: torch sets no limit of its own, and a network that swallows requests would hang."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gradio as gr
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from stylekit.errors import PictureError
 from stylekit.images import open_picture
@@ -69,6 +69,20 @@ def create_examples(photos: Sequence[Path]) -> gr.HTML:
         apply_default_css=False,
         elem_id="examples",
     )
+
+
+def before_and_after(style: Style | None, side: int) -> tuple[Image.Image, Image.Image] | None:
+    """The style's photo and what it makes of it, at most `side` pixels long; None for a style without these pictures."""
+    if style is None or style.before is None or style.preview is None:
+        return None
+    try:
+        pair = open_picture(style.before), open_picture(style.preview)
+    except PictureError as error:
+        log.warning("%s", error)
+        return None
+    for picture in pair:
+        picture.thumbnail((side, side))
+    return pair
 
 
 def _choice(name: str, title: str, picture: Path | None) -> dict[str, str]:

@@ -24,6 +24,7 @@ from PIL import Image
 from stylekit.errors import PictureError, StyleError, UnknownStyleError
 from stylekit.images import open_picture
 from stylekit.styles import POCKET
+from stylekit.ui.choices import before_and_after
 from stylekit.ui.status import complain, say
 from stylekit.ui.worker import BEAT
 
@@ -168,7 +169,12 @@ def _lay_out(styles: Sequence[Style], base: str, can_add: bool, can_choose: bool
     with gr.Row(elem_id="piece"):
         with gr.Column(scale=6, min_width=300):
             comparison = gr.ImageSlider(
-                _pair(first), show_label=False, interactive=False, buttons=["fullscreen"], max_height=620, elem_id="piece-picture"
+                before_and_after(first, WALL_SIDE),
+                show_label=False,
+                interactive=False,
+                buttons=["fullscreen"],
+                max_height=620,
+                elem_id="piece-picture",
             )
         with gr.Column(scale=5, min_width=300):
             label = gr.HTML(_label(first, base), apply_default_css=False, js_on_load=None, elem_id="piece-label")
@@ -335,7 +341,7 @@ class _Actions:
         wall = gr.HTML(style.name, **_cards(styles, base)) if restock else style.name
         return {
             tab.wall: wall,
-            tab.comparison: _pair(style),
+            tab.comparison: before_and_after(style, WALL_SIDE),
             tab.label: _label(style, base),
             tab.use: gr.Button(interactive=_available(style, base)),
         }
@@ -458,20 +464,6 @@ def _label(style: Style | None, base: str) -> str:
         f'<div class="sk-plate"><h2>{html.escape(style.title)}</h2><p>{html.escape(style.blurb)}</p>{missing}{strip}'
         f'<dl class="sk-facts">{rows}</dl></div>'
     )
-
-
-def _pair(style: Style | None) -> tuple[Image.Image, Image.Image] | None:
-    """Before and after, for the large picture."""
-    if style is None or style.before is None or style.preview is None:
-        return None
-    try:
-        pair = open_picture(style.before), open_picture(style.preview)
-    except PictureError as error:
-        log.warning("%s", error)
-        return None
-    for picture in pair:
-        picture.thumbnail((WALL_SIDE, WALL_SIDE))
-    return pair
 
 
 @functools.lru_cache(maxsize=256)

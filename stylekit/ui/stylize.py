@@ -26,7 +26,7 @@ from stylekit.images import open_picture, save_png
 from stylekit.maps import WeightMap
 from stylekit.mix import StyleMix
 from stylekit.recipe import DEFAULT_FEATHER, DEFAULT_SIZE, FEATHER_LIMIT, Recipe
-from stylekit.ui.choices import create_examples, create_styles
+from stylekit.ui.choices import before_and_after, create_examples, create_styles
 from stylekit.ui.paint import Painting
 from stylekit.ui.painter import create_painter, picture_url
 from stylekit.ui.restore import Restored, read_recipe
@@ -185,7 +185,12 @@ def _lay_out(styles: Sequence[Style], examples: Sequence[Path], default_size: in
             live = gr.Image(visible=False, label="Preview", show_label=False, interactive=False, buttons=[], elem_id="live")
             painter = create_painter()
             comparison = gr.ImageSlider(
-                _example_pair(first), show_label=False, interactive=False, buttons=["fullscreen"], max_height=560, elem_id="comparison"
+                before_and_after(first, DISPLAY_SIDE),
+                show_label=False,
+                interactive=False,
+                buttons=["fullscreen"],
+                max_height=560,
+                elem_id="comparison",
             )
             with gr.Row(elem_id="wall-label") as wall_label:
                 label = gr.HTML(_example_label(first), apply_default_css=False, js_on_load=None, elem_id="label", scale=1)
@@ -306,7 +311,7 @@ class _Actions:
         """Until there is a result, the frame shows what the chosen style does to its own photo."""
         if has_result or name not in self.styles:
             return gr.skip()  # Gradio takes an empty dict for a missing value
-        return {self.tab.comparison: _example_pair(self.styles[name]), self.tab.label: _example_label(self.styles[name])}
+        return {self.tab.comparison: before_and_after(self.styles[name], DISPLAY_SIDE), self.tab.label: _example_label(self.styles[name])}
 
     def make_picture(self, values: dict[Any, Any]) -> Iterator[Updates]:
         """Run the engine and show its steps; whatever fails is said, and the photo and settings stay."""
@@ -417,19 +422,6 @@ def _step_choices(steps: int) -> list[tuple[str, int]]:
 def _size_choices(size: int) -> list[tuple[str, int]]:
     """The usual working sizes, and `size`."""
     return [(f"{n} px", n) for n in sorted({*SIZES, size})]
-
-
-def _example_pair(style: Style | None) -> tuple[Image.Image, Image.Image] | None:
-    if style is None or style.before is None or style.preview is None:
-        return None
-    try:
-        pair = open_picture(style.before), open_picture(style.preview)
-    except PictureError as error:
-        log.warning("%s", error)
-        return None
-    for picture in pair:
-        picture.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE))
-    return pair
 
 
 def _example_label(style: Style | None) -> str:

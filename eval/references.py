@@ -25,8 +25,9 @@ from tqdm import tqdm
 from eval.backbones import NAMES, STYLE_LAYERS, Backbone, load_backbone
 from eval.fid import FeatureStats
 from eval.methods import ClassicalNetwork, Vector
-from eval.style import StyleAxis, grams, lab_pixels, moments, style_axis
+from eval.style import StyleAxis, grams, lab_pixels, style_axis
 from stylekit.errors import PictureError, StyleError
+from stylekit.features import moments
 from stylekit.images import SUFFIXES, open_picture, to_tensor, working_size
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "references"

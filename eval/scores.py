@@ -22,8 +22,9 @@ from eval.methods import Method
 from eval.perceptual import cfsd, content_loss
 from eval.references import SIDE, Reference, square
 from eval.structure import ssim
-from eval.style import colour_distance, grams, lab_stats, moments, style_loss
+from eval.style import colour_distance, grams, lab_stats, style_loss
 from stylekit.errors import StyleError
+from stylekit.features import moments
 from stylekit.images import open_picture, to_tensor, working_size
 
 FORMAT = 1

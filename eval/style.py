@@ -14,7 +14,6 @@ from stylekit.features import gram_matrix
 Features = Mapping[str, torch.Tensor]
 Grams = dict[str, torch.Tensor]
 
-SILENT = 1e-3  # of a channel's root mean square over real pictures; less is not told from nothing
 LEAST_SPREAD = 0.05  # of a logarithm; a channel that hardly varies among the pictures of a kind would count without limit
 SHRINKAGE = 0.3  # of the correlations; anything from 0.1 to 0.5 gives the same
 
@@ -29,13 +28,6 @@ class StyleAxis:
     def reached(self, moments: torch.Tensor) -> torch.Tensor:
         """Where on the line pictures are, (N,), from `moments` (N, d)."""
         return (moments - self.origin) @ self.direction
-
-
-def moments(features: Features, layers: tuple[str, ...]) -> torch.Tensor:
-    """(N, d) float64: logarithms of the mean and the standard deviation of every channel, which hold the manner more than the scene
-    (Li et al. 2017, https://arxiv.org/abs/1701.01036)."""
-    flat = [features[name].double().flatten(2) for name in layers]
-    return torch.cat([torch.cat([f.mean(2), f.std(2, correction=0)], 1) for f in flat], 1).clamp_min(SILENT).log()
 
 
 def style_axis(photos: torch.Tensor, art: torch.Tensor) -> StyleAxis:

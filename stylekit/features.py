@@ -34,6 +34,7 @@ EMBEDDED_FILE = Path(__file__).resolve().parent.parent / "assets" / "features" /
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 LAYERS = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1")  # what the style loss reads
 PATIENCE = 20.0  # seconds for a server of weights to answer
+SILENT = 1e-3  # of a channel's root mean square over real pictures; less is not told from nothing
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CAFFE_MEAN_BGR = (104.00699, 116.66877, 122.67892)  # what the edge detector's weights expect, 0..255
@@ -151,6 +152,13 @@ def load_compressed(path: Path, last: str | None = None) -> VGGFeatures:
     model.load_state_dict(state)
     model.backbone = "embedded"
     return model.eval().requires_grad_(False)
+
+
+def moments(features: Mapping[str, torch.Tensor], layers: Sequence[str]) -> torch.Tensor:
+    """(N, d) float64: logarithms of the mean and the standard deviation of every channel, which hold the manner more than the scene
+    (Li et al. 2017, https://arxiv.org/abs/1701.01036)."""
+    flat = [features[name].double().flatten(2) for name in layers]
+    return torch.cat([torch.cat([f.mean(2), f.std(2, correction=0)], 1) for f in flat], 1).clamp_min(SILENT).log()
 
 
 def gram_matrix(feature: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,8 @@ python -m stylekit PHOTO --style sketch --mask WHITE_IS_STYLE.png --out OUT.png
 python -m stylekit PHOTO --style sketch --region ukiyoe=SKY.png --out OUT.png
 python -m stylekit PHOTO --recipe OUT.png --out AGAIN.png
 python -m stylekit PHOTO --add OWNER/NAME --out OUT.png
+python -m stylekit PHOTO --style-image PAINTING.jpg --out OUT.png
+python -m stylekit PHOTO --style monet:0.5 --style-image PAINTING.jpg:0.5 --out OUT.png
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from stylekit.errors import PictureError, SettingError, StyleError
 from stylekit.images import SUFFIXES, open_mask, open_picture, save_png
 from stylekit.maps import Size, WeightMap
 from stylekit.mix import StyleMix
+from stylekit.picture import StylePicture
 from stylekit.recipe import Recipe
 from stylekit.styles import Style
 
+IP_ADAPTER = "h94/IP-Adapter"
 ASPECT_TOLERANCE = 0.02  # by how much a mask's width over height may differ from the photo's
 
 
@@ -40,6 +44,20 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SOURCE",
         help="a style from the Hub (OWNER/NAME, called OWNER--NAME), a folder or an adapter file; repeatable; without --style, the style",
     )
+    parser.add_argument(
+        "--style-image",
+        action="append",
+        default=[],
+        metavar="PICTURE[:WEIGHT]",
+        help="a picture whose manner is a style; repeatable, and beside --style; in --region its path stands for it",
+    )
+    parser.add_argument(
+        "--ip-adapter",
+        nargs="?",
+        const=IP_ADAPTER,
+        metavar="ID_OR_FOLDER",
+        help=f"take style pictures through an IP-Adapter on a Stable Diffusion base; without a value, {IP_ADAPTER}",
+    )
     parser.add_argument("--strength", type=float, help=f"0 (the photo) to 1 (the full style), default {default.strength:g}")
     parser.add_argument("--mask", type=Path, metavar="MASK", help="a picture: white takes the style, black stays the photo, grey between")
     parser.add_argument(
@@ -47,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="STYLE=MASK",
-        help="a style in the white of a mask; repeatable; --style has the rest",
+        help="a style, or a style picture by its path, in the white of a mask; repeatable; --style has the rest",
     )
     parser.add_argument("--structure", type=float, metavar="X", help=f"0 to 1: the photo's own detail, default {default.structure:g}")
     parser.add_argument(
@@ -79,18 +97,23 @@ def read_masks(args: argparse.Namespace) -> dict[Path, Image.Image]:
 def read_recipe(args: argparse.Namespace, masks: Mapping[Path, Image.Image], added: Sequence[str]) -> Recipe:
     """The recipe file, if any, with the flags that were given on top. added: names of styles from elsewhere."""
     recipe = Recipe.from_png(args.recipe) if args.recipe else Recipe()
-    style = args.style
-    if not args.recipe and style is None and not args.region:
+    style, images = args.style, read_style_images(args.style_image)
+    if not args.recipe and style is None and not args.region and not images:
         if not added:
-            raise SettingError("No style was given: add --style NAME, --region STYLE=MASK.png or --recipe PICTURE.png.")
+            raise SettingError(
+                "No style was given: add --style NAME, --style-image PICTURE.jpg, --region STYLE=MASK.png or --recipe PICTURE.png."
+            )
         style = ",".join(added)
-    mix = StyleMix.of(style) if style is not None else recipe.mix
+    mix = StyleMix.of(style) if style is not None else StyleMix() if images else recipe.mix
+    mix = StyleMix(weights=(*mix.weights, *((picture.name, weight) for picture, weight in images)))
+    regions, painted = read_picture_regions(args.region)
     strength = recipe.strength if args.strength is None else args.strength
     if args.mask:
         recipe.with_(strength=strength)  # out of its range, it must not reach the map
         strength = WeightMap.of(masks[args.mask]).times(1.0 if isinstance(strength, WeightMap) else strength)
     flags = {
-        "mix": mix.with_regions({name: WeightMap.of(masks[path]) for name, path in read_regions(args.region).items()}),
+        "mix": mix.with_regions({name: WeightMap.of(masks[path]) for name, path in regions.items()}),
+        "pictures": (*recipe.pictures, *(picture for picture, _ in images), *painted),
         "strength": strength,
         "structure": args.structure,
         "keep_colours": args.keep_colours,
@@ -127,6 +150,36 @@ def read_regions(regions: Sequence[str]) -> dict[str, Path]:
             raise SettingError(f"The style {name} has two regions: put both into one mask.")
         paths[name] = Path(path)
     return paths
+
+
+def read_style_images(values: Sequence[str]) -> list[tuple[StylePicture, float]]:
+    """Style pictures and their weights, from ``PICTURE[:WEIGHT]``."""
+    found: list[tuple[StylePicture, float]] = []
+    for value in values:
+        path, colon, number = value.rpartition(":")
+        if not colon or Path(value).exists():  # a path may hold a colon of its own
+            path, number = value, "1"
+        try:
+            weight = float(number)
+        except ValueError:
+            raise SettingError(f"The weight in {value!r} is not a number: write for example {path}:0.6.") from None
+        picture = StylePicture.of(path)
+        if any(picture == other for other, _ in found):
+            raise SettingError(f"{path} is the same picture as another --style-image: give each once, with the weight it is to have.")
+        found.append((picture, weight))
+    return found
+
+
+def read_picture_regions(values: Sequence[str]) -> tuple[dict[str, Path], list[StylePicture]]:
+    """`read_regions`, with the names of style pictures for their paths; and those pictures."""
+    regions: dict[str, Path] = {}
+    pictures = []
+    for name, mask in read_regions(values).items():
+        if Path(name).is_file():
+            pictures.append(StylePicture.of(name))
+            name = pictures[-1].name
+        regions[name] = mask
+    return regions, pictures
 
 
 def fit_masks(masks: Mapping[Path, Image.Image], photo: Path, size: Size) -> None:
@@ -175,11 +228,12 @@ def run(args: argparse.Namespace) -> int:
 
     disable_progress_bar()
     set_verbosity_error()
-    stylizer = Stylizer.open(recipe.base)
+    stylizer = Stylizer.open(recipe.base, ip=args.ip_adapter)
     for style in added:
         stylizer.add(style)
     for name in recipe.mix.names:
-        stylizer.library[name]
+        if recipe.picture(name) is None:
+            stylizer.library[name]
     failed = 0
     bar = tqdm(jobs, unit="photo", disable=not args.photo.is_dir())
     for path, target in bar:

@@ -7,6 +7,7 @@ linear it makes no grain and no borders that the photo does not have.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -37,8 +38,13 @@ class Ground:
     strokes: float
 
     def __post_init__(self) -> None:
-        if len(self.mean) != 3 or len(self.covariance) != 6 or not 0 <= self.strokes <= 1:
-            raise SettingError("The ground of a style picture is damaged: make it from the picture.")
+        for name, count in (("mean", 3), ("covariance", 6)):
+            values = getattr(self, name)
+            if not isinstance(values, (list, tuple)) or len(values) != count or not all(_is_number(value) for value in values):
+                raise SettingError(f"The ground's {name} is {values!r}: give {count} numbers.")
+            object.__setattr__(self, name, tuple(float(value) for value in values))
+        if not _is_number(self.strokes) or not 0 <= self.strokes <= 1:
+            raise SettingError(f"The ground's strokes are {self.strokes!r}: choose a number from 0 to 1.")
 
     @classmethod
     def of(cls, pixels: torch.Tensor) -> Ground:
@@ -73,6 +79,10 @@ def recolour(pixels: torch.Tensor, ground: Ground) -> torch.Tensor:
     change = ((axes * gains.clamp(0, GAIN)) @ axes.T).to(lab)
     moved = torch.einsum("ij,njhw->nihw", change, lab - mean.to(lab).view(1, 3, 1, 1))
     return from_oklab(moved + torch.tensor(ground.mean).to(lab).view(1, 3, 1, 1)).clamp(-1, 1)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _gaussian(lab: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

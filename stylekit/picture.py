@@ -46,8 +46,8 @@ class StylePicture:
         picture = open_picture(source)
         if min(picture.size) < LEAST_SIDE:
             raise PictureError(
-                f"The style picture is {picture.width} x {picture.height} pixels, too small to show a manner: "
-                f"both sides must have at least {LEAST_SIDE}."
+                f"{_named(source)} is {picture.width} x {picture.height} pixels, too small to show a manner: "
+                f"for a style picture both sides must have at least {LEAST_SIDE}."
             )
         picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         file = io.BytesIO()
@@ -76,3 +76,7 @@ class StylePicture:
     def picture(self) -> Image.Image:
         """RGB, at most `SIDE` pixels."""
         return Image.open(io.BytesIO(self.jpeg)).convert("RGB")
+
+
+def _named(source: object) -> str:
+    return Path(source).name if isinstance(source, (str, Path)) else "The picture"

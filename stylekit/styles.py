@@ -24,6 +24,7 @@ else:
 from stylekit.brush import Brush
 from stylekit.errors import StyleError, UnknownStyleError
 from stylekit.fields import Fields
+from stylekit.ground import Ground
 from stylekit.underpainting import Underpainting
 
 CARD_FILE = "style.toml"
@@ -48,7 +49,7 @@ class Adapter:
 
     scale: factor on the weight, so that 1 is the style at its best on every base. num_inference_steps, timestep, phases: denoising steps,
     timestep of the full strength, and placements on the grid of latents (see BaseCard) that suit it; None for the base's own.
-    underpainting: strokes or flat fields it works on, None if it takes the photo as it is. trigger: words a prompt should hold,
+    underpainting: strokes, flat fields or ground it works on, None if it takes the photo as it is. trigger: words a prompt should hold,
     where one is used at all. metrics: what was measured, by name.
     """
 
@@ -276,12 +277,12 @@ def _table(value: Any, path: Path) -> dict[str, Any]:
 def _underpainting(values: Any, path: Path) -> Underpainting:
     if not isinstance(values, dict):
         raise StyleError(f"The style card {path} has an underpainting that is no table: write {{ width = 6, length = 20, flow = 8 }}.")
-    kind = Fields if "passes" in values else Brush
+    kind: Any = Fields if "passes" in values else Ground if "mean" in values else Brush
     _refuse_unknown(values, {field.name for field in fields(kind)}, path)
     try:
         return kind(**values)
     except TypeError:
-        missing = "width" if kind is Fields else "width, length or flow"
+        missing = {Fields: "width", Ground: "covariance or strokes", Brush: "width, length or flow"}[kind]
         raise StyleError(f"The underpainting in {path} lacks {missing}: add it.") from None
 
 

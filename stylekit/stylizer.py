@@ -20,7 +20,10 @@ from PIL import Image, ImageChops
 from stylekit import adapters, colour, deltas, images, maps, sampling, structure
 from stylekit.base import ALIASES, POCKET, Base, Curve
 from stylekit.errors import StyleError
+from stylekit.ip_adapter import IpAdapter
 from stylekit.maps import WeightMap
+from stylekit.picture import StylePicture
+from stylekit.pictured import Pictured
 from stylekit.recipe import Recipe
 from stylekit.styles import STYLES_FOLDER, Adapter, Style, StyleLibrary
 from stylekit.underpainting import underpaint
@@ -53,8 +56,9 @@ class Stylized:
 class Stylizer:
     """A loaded base and a style library. Adapters are read when first used; the last `max_resident` of them stay resident."""
 
-    def __init__(self, base: Base, library: StyleLibrary, max_resident: int = MAX_RESIDENT) -> None:
+    def __init__(self, base: Base, library: StyleLibrary, max_resident: int = MAX_RESIDENT, ip: IpAdapter | None = None) -> None:
         self.base = base
+        self.pictured = Pictured(base, ip)
         self.library = library
         self.max_resident = max_resident
         self._used: dict[str, Path] = {}  # resident style -> its file, the one used last at the end
@@ -62,8 +66,10 @@ class Stylizer:
         self._prompts: dict[str | None, torch.Tensor] = {}
 
     @classmethod
-    def open(cls, base: str = POCKET, styles: str | Path = STYLES_FOLDER, *, device: str | None = None) -> Stylizer:
-        return cls(Base.open(base, device=device), StyleLibrary.open(styles))
+    def open(cls, base: str = POCKET, styles: str | Path = STYLES_FOLDER, *, device: str | None = None, ip: str | None = None) -> Stylizer:
+        """ip: an IP-Adapter, OWNER/NAME on the Hub or a folder, through which a base without a general adapter takes style pictures."""
+        library = StyleLibrary.open(styles)
+        return cls(Base.open(base, device=device), library, ip=IpAdapter.open(ip) if ip else None)
 
     def add(self, style: Style) -> None:
         """Have `style` too, in the place of one added before under its name. StyleError for the name of a built-in one."""
@@ -81,7 +87,8 @@ class Stylizer:
         started = time.perf_counter()
         self._check_base(recipe)
         for name in recipe.mix.names:
-            self._card(name)
+            if recipe.picture(name) is None:
+                self._card(name, recipe)
         photo = images.open_picture(photo)
         size = images.working_size(photo.size, recipe.size)
         present = _presence(recipe, photo.size)
@@ -91,11 +98,11 @@ class Stylizer:
         whole = present.getextrema()[0] >= maps.FAINT  # type: ignore[operator]
         with self._lock, torch.inference_mode():
             weights = self._weights(recipe, size)
-            self._make_resident(list(weights))
+            self._make_resident(list(weights), recipe)
             working = photo if size == photo.size else photo.resize(size, Image.Resampling.LANCZOS)
             alpha = None if whole else _alpha(recipe, size, recipe.feather)
             result = working
-            with contextlib.closing(self._denoise(self._underpainted(working, weights, recipe.seed), recipe, weights)) as denoising:
+            with contextlib.closing(self._denoise(self._underpainted(working, weights, recipe), recipe, weights)) as denoising:
                 for step in denoising:
                     last = step.step == step.total
                     if preview or last:
@@ -108,14 +115,14 @@ class Stylizer:
             result = result.resize(photo.size, Image.Resampling.LANCZOS)
         yield Stylized(image=result, recipe=recipe, seconds=time.perf_counter() - started)
 
-    def _underpainted(self, working: Image.Image, weights: Mapping[str, float | maps.Floats], seed: int) -> torch.Tensor:
+    def _underpainted(self, working: Image.Image, weights: Mapping[str, float | maps.Floats], recipe: Recipe) -> torch.Tensor:
         """Pixels (1, 3, H, W) of the photo, with the underpainting that styles of the mix ask for, as thick as their weight."""
         photo = images.to_tensor(working)
         pixels = photo
         for name, weight in weights.items():
-            brush = self._card(name).underpainting
-            if brush and np.any(weight):
-                pixels = pixels + torch.as_tensor(weight) * underpaint(photo, brush, seed)
+            first = self._card(name, recipe).underpainting
+            if first and np.any(weight):
+                pixels = pixels + torch.as_tensor(weight) * underpaint(photo, first, recipe.seed)
         return pixels
 
     def _finish(self, pixels: torch.Tensor, working: Image.Image, recipe: Recipe) -> Image.Image:
@@ -147,29 +154,31 @@ class Stylizer:
         embeds = self._prompt_embeds(recipe.prompt)
 
         canvases = {name: self._on_canvas(weight, recipe) for name, weight in weights.items()}
+        looked = self._looked_at(recipe)
+        begin, looking = self.pictured.looking(looked, canvases, latents, neutral, recipe.seed)
         takes = self._takes(recipe, weights, len(timesteps))
         inside: set[str] | None = None
 
         def denoiser(noisy: torch.Tensor, timestep: int) -> torch.Tensor:
             nonlocal inside, embeds
             left = len(timesteps) - timesteps.index(timestep)
-            joined = {name for name, steps in takes.items() if steps >= left}
+            joined = {name for name, steps in takes.items() if steps >= left and name not in looked}
             if joined != inside:
                 mixed.close()
                 mixed.enter_context(adapters.applied(base.unet, {name: canvases[name] for name in joined}))
                 inside = joined
                 if recipe.prompt is None:  # words of the user's own stand as they are
                     embeds = deltas.prompt_embeds(base.unet, neutral, {name: canvases[name] for name in joined})
-            guided = base.denoise(noisy, timestep, embeds)
+            guided = denoise(noisy, timestep, embeds)
             if recipe.guidance_scale == 1 or embeds is neutral:
                 return guided
-            free = base.denoise(noisy, timestep, neutral)
+            free = denoise(noisy, timestep, neutral)
             return free + recipe.guidance_scale * (guided - free)
 
         starts = self._starts(recipe, weights, timesteps, latents, (pixels.shape[-1], pixels.shape[-2]))
         renoise = base.card.renoise
-        with contextlib.ExitStack() as mixed:
-            yield from sampling.sample(denoiser, latents, noise, timesteps, base.alphas_cumprod, base.prediction_type, starts, renoise)
+        with contextlib.ExitStack() as mixed, looking as denoise:
+            yield from sampling.sample(denoiser, begin, noise, timesteps, base.alphas_cumprod, base.prediction_type, starts, renoise)
 
     def _decode(self, latents: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         pixels = self.base.decode(latents)
@@ -194,8 +203,9 @@ class Stylizer:
         else:
             scale = self.base.card.adapter_scale(_greatest(recipe.strength))
         weights = recipe.mix.at(size, recipe.feather * max(size))
-        factors = {name: weight * scale * self._card(name).scale for name, weight in weights.items()}
-        return {name: factor**DELTA_DIAL if self._card(name).kind == deltas.KIND else factor for name, factor in factors.items()}
+        cards = {name: self._card(name, recipe) for name in weights}
+        factors = {name: weight * scale * cards[name].scale for name, weight in weights.items()}
+        return {name: factor**DELTA_DIAL if cards[name].kind == deltas.KIND else factor for name, factor in factors.items()}
 
     def _starts(
         self, recipe: Recipe, weights: Mapping[str, float | maps.Floats], timesteps: Sequence[int], latents: torch.Tensor, size: maps.Size
@@ -237,13 +247,15 @@ class Stylizer:
 
     def _default_steps(self, recipe: Recipe) -> int:
         """Steps where the recipe names none: the most that a style of the mix asks for, else the base's own."""
-        asked = [self._card(name).num_inference_steps for name in recipe.mix.present]
+        asked = [self._card(name, recipe).num_inference_steps for name in recipe.mix.present]
         return max([steps for steps in asked if steps], default=self.base.card.num_inference_steps)
 
     def _takes(self, recipe: Recipe, weights: Iterable[str], total: int) -> dict[str, int]:
         """Style -> in how many of `total` steps it takes part: as many as it asks for, unless the recipe says."""
         own = self.base.card.num_inference_steps
-        return {name: total if recipe.num_inference_steps else min(total, self._card(name).num_inference_steps or own) for name in weights}
+        if recipe.num_inference_steps:
+            return dict.fromkeys(weights, total)
+        return {name: min(total, self._card(name, recipe).num_inference_steps or own) for name in weights}
 
     def _timestep(self, recipe: Recipe) -> int:
         """Where the photo enters: the base's dial, stretched to the full timestep that the styles of the mix ask for on average.
@@ -253,30 +265,38 @@ class Stylizer:
         base = self.base.card
         asked, total = 0.0, 0.0
         for name, weight in recipe.mix.means.items():
-            asked += weight * (self._card(name).timestep or base.timestep(1))
+            asked += weight * (self._card(name, recipe).timestep or base.timestep(1))
             total += weight
         stretch = asked / total / base.timestep(1) if total else 1.0
         return max(1, round(base.timestep(_greatest(recipe.strength)) * stretch))
 
     def _phases(self, recipe: Recipe) -> int:
         """The fewest placements that a style of the mix asks for: a pattern that belongs to the grid must not be averaged away."""
-        asked = [self._card(name).phases for name in recipe.mix.present]
+        asked = [self._card(name, recipe).phases for name in recipe.mix.present]
         return min([phases for phases in asked if phases], default=self.base.card.phases)
 
-    def _card(self, name: str) -> Adapter:
+    def _card(self, name: str, recipe: Recipe) -> Adapter:
+        picture = recipe.picture(name)
+        if picture is not None:
+            return self.pictured.card(picture)
         return self.library[name].adapter(ALIASES.get(self.base.name, self.base.name))
 
-    def _make_resident(self, names: list[str]) -> None:
+    def _looked_at(self, recipe: Recipe) -> dict[str, StylePicture]:
+        """The style pictures that the base looks at while it paints, since it has no adapter for them."""
+        return {} if self.pictured.has_general else {picture.name: picture for picture in recipe.pictures}
+
+    def _make_resident(self, names: list[str], recipe: Recipe) -> None:
         """Have the adapters of `names` inside the UNet; beyond the limit, those that were used least recently go."""
         unet = self.base.unet
         here = adapters.resident(unet)
+        names = [name for name in names if name not in self._looked_at(recipe)]
         for name in names:
-            path = self._card(name).path
+            path, picture = self._card(name, recipe).path, recipe.picture(name)
             if name in here and self._used.get(name, path) != path:  # another revision took its place in the library
                 adapters.eject(unet, name)
                 here = adapters.resident(unet)
             if name not in here:
-                adapters.inject(unet, adapters.read_adapter(path, name))
+                adapters.inject(unet, self.pictured.lora(picture) if picture else adapters.read_adapter(path, name))
             self._used.pop(name, None)
             self._used[name] = path
         idle = [name for name in self._used if name not in names]

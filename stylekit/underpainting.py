@@ -7,12 +7,15 @@ import torch
 from stylekit import brush
 from stylekit.brush import Brush
 from stylekit.fields import Fields, flatten
+from stylekit.ground import Ground, lay
 
-Underpainting = Brush | Fields
+Underpainting = Brush | Fields | Ground
 
 
 def underpaint(pixels: torch.Tensor, underpainting: Underpainting, seed: int) -> torch.Tensor:
     """What to add to pixels (1, 3, H, W) in [-1, 1] at full strength. seed: of the strokes, if there are any."""
     if isinstance(underpainting, Fields):
         return flatten(pixels, underpainting) - pixels
+    if isinstance(underpainting, Ground):
+        return lay(pixels, underpainting, seed) - pixels
     return brush.underpaint(pixels, underpainting, seed)

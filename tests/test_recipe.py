@@ -108,7 +108,13 @@ def test_recipes_of_the_first_format_are_read() -> None:
     old = {"format": 1, "mix": {"sketch": 0.6, "ukiyoe": 0.4}, "strength": 0.7, "seed": 5, "size": 512, "base": "pocket"}
     old |= {"num_inference_steps": None, "prompt": None, "guidance_scale": 1.0}
     assert Recipe.from_json(json.dumps(old)) == Recipe(mix=StyleMix.of("sketch:0.6,ukiyoe:0.4"), strength=0.7, seed=5, size=512)
-    assert json.loads(Recipe().to_json())["format"] == 2
+    assert json.loads(Recipe().to_json())["format"] == 3
+
+
+def test_recipes_of_the_second_format_are_read() -> None:
+    old = json.loads(painted_recipe().to_json())
+    del old["pictures"]
+    assert Recipe.from_json(json.dumps(old | {"format": 2})) == painted_recipe()
 
 
 @pytest.mark.parametrize("value", [{"png": "§"}, {"png": "AAAA"}, {"png": 3}, {"jpg": ""}, {}, [1], "much"])

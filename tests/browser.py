@@ -251,8 +251,8 @@ def begin_painting(page: Page, photo: Path) -> None:
     page.wait_for_function("document.querySelector('#painter .sk-painter').dataset.state === 'photo'")
 
 
-def drop(page: Page, path: Path) -> None:
-    """Drop a file on the page, beside every field."""
+def drop(page: Page, path: Path, place: str = "#result") -> None:
+    """Drop a file on the page, by itself beside every field."""
     data = page.evaluate_handle(
         """([name, text]) => {
           const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), data = new DataTransfer();
@@ -261,7 +261,7 @@ def drop(page: Page, path: Path) -> None:
         }""",
         [path.name, base64.b64encode(path.read_bytes()).decode()],
     )
-    page.dispatch_event("#result", "drop", {"dataTransfer": data})
+    page.dispatch_event(place, "drop", {"dataTransfer": data})
 
 
 def slide(page: Page, part: Locator, value: float) -> None:

@@ -14,6 +14,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import app
+from stylekit.picture import StylePicture
 from stylekit.recipe import Recipe
 from stylekit.stylizer import Stylizer
 from stylekit.ui import endpoint
@@ -45,6 +46,9 @@ def files(tmp_path_factory: pytest.TempPathFactory, root: Path) -> dict[str, Pat
         mask.save(paths[name])
     Image.new("L", (150, 100)).save(paths["black"])
     Image.new("L", (100, 100), 255).save(paths["square"])
+    for name, box in (("manner", (0, 0, 200, 200)), ("other", (150, 50, 350, 250))):
+        paths[name] = folder / f"{name}.png"
+        Image.open(root / "assets" / "photos" / "chelsea.jpg").convert("RGB").crop(box).save(paths[name])
     paths["text"] = folder / "text.png"
     paths["text"].write_text("This is no picture.")
     return paths
@@ -85,6 +89,24 @@ def test_regions_in_two_styles_leave_the_middle(call: Call, files: dict[str, Pat
     assert change[70:].mean() > 3
 
 
+def test_pictures_as_styles(call: Call, files: dict[str, Path]) -> None:
+    manner, other = StylePicture.of(files["manner"]), StylePicture.of(files["other"])
+    photo = handle_file(files["photo"])
+    single = Recipe.from_png(call(photo, size=64, style_images=handle_file(files["manner"])))
+    assert (single.mix.weights, single.pictures) == (((manner.name, 1.0),), (manner,))
+    both = [handle_file(files["manner"]), handle_file(files["other"])]
+    mixed = Recipe.from_png(call(photo, "monet:0.4", size=64, style_images=both, style_image_weights=[0.4, 0.2]))
+    assert mixed.mix.weights == (("monet", 0.4), (manner.name, 0.4), (other.name, 0.2))
+    assert mixed.pictures == (manner, other)
+
+
+def test_a_region_in_the_manner_of_a_picture(call: Call, files: dict[str, Path]) -> None:
+    regions = {"image1": handle_file(files["top"]), "sketch": handle_file(files["bottom"])}
+    result = call(photo=handle_file(files["photo"]), regions=regions, size=128, style_images=[handle_file(files["manner"])])
+    assert Recipe.from_png(result).mix.names == (StylePicture.of(files["manner"]).name, "sketch")
+    assert (pixels(result)[40:60] == pixels(files["photo"])[40:60]).all()
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -108,6 +130,19 @@ def test_regions_in_two_styles_leave_the_middle(call: Call, files: dict[str, Pat
         ({"regions": [1]}, "regions is not a mapping"),
         ({"regions": {"../x": "top"}}, "There is no style '../x'"),
         ({"style": "monet", "photo": "text"}, "is not a picture stylekit can read"),
+        ({"style_images": "text"}, "text.png is not a picture stylekit can read"),
+        ({"style_images": ["manner", 7]}, "style_images, number 2, is not an uploaded file"),
+        ({"style_images": ["manner"] * 5}, "style_images holds 5 pictures: give at most 4."),
+        ({"style_images": ["manner"] * 2}, "the same picture twice"),
+        (
+            {"style_images": ["manner", "other"], "style_image_weights": [1]},
+            "style_image_weights holds 1, style_images 2: give one weight for each",
+        ),
+        ({"style": "monet", "style_image_weights": [1]}, "style_image_weights holds 1, style_images 0"),
+        ({"style_images": ["manner"], "style_image_weights": [3]}, "A weight in style_image_weights is 3"),
+        ({"style_images": ["manner"], "style_image_weights": "x"}, "A weight in style_image_weights is 'x'"),
+        ({"style_images": ["manner"], "regions": {"image2": "top"}}, "regions names image2, but style_images holds 1"),
+        ({"style": "picture-0123456789ab"}, "picture-0123456789ab, which is not there"),
     ],
 )
 def test_mistakes_reach_the_caller_as_sentences(
@@ -116,6 +151,8 @@ def test_mistakes_reach_the_caller_as_sentences(
     def given(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: given(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [given(item) for item in value]
         return handle_file(files[value]) if isinstance(value, str) and value in files else value
 
     with pytest.raises(AppError) as caught:
@@ -138,7 +175,9 @@ def test_a_file_that_says_it_was_uploaded_is_checked(url: str) -> None:
 def raw(url: str, data: list[Any]) -> str:
     """What the server answers to `data`, sent without the client's help."""
     address = f"{url}gradio_api/call/stylize"
-    event = httpx.post(address, json={"data": [*data, *[None] * 2, None, 0, 0, False, 0.01, None, 0, 64][:12]}).json()["event_id"]
+    event = httpx.post(address, json={"data": [*data, *[None] * 2, None, 0, 0, False, 0.01, None, 0, 64, None, None][:14]}).json()[
+        "event_id"
+    ]
     return httpx.get(f"{address}/{event}", timeout=60).text
 
 

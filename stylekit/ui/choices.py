@@ -18,13 +18,14 @@ from stylekit.images import open_picture
 
 if TYPE_CHECKING:
     from stylekit.styles import Style
+    from stylekit.ui.own import OwnStyles
 
 log = logging.getLogger(__name__)
 
 THUMBNAIL = (300, 200)  # pixels
 
 STYLE_TEMPLATE = """<fieldset class="sk-pictures"><legend>Style</legend><div class="sk-grid">
-${choices.map((c) => `<label><input type="radio" name="style" value="${c.name}" ${c.name === value ? "checked" : ""}>
+${[...choices, ...mine].map((c) => `<label><input type="radio" name="style" value="${c.name}" ${c.name === value ? "checked" : ""}>
 ${c.picture ? `<img src="${c.picture}" alt="">` : `<div class="sk-blank"></div>`}<span>${c.title}</span></label>`).join("")}
 </div></fieldset>"""
 STYLE_SCRIPT = """
@@ -43,12 +44,16 @@ element.addEventListener("click", (event) => {
 
 
 def create_styles(styles: Sequence[Style]) -> gr.HTML:
-    """The styles by their pictures; the value is the name of the chosen one, at first the first."""
+    """The styles by their pictures; the value is the name of the chosen one, at first the first.
+
+    mine, beside choices: the visitor's own (`own_choices`), which stay when the styles change.
+    """
     return gr.HTML(
         styles[0].name if styles else None,
         html_template=STYLE_TEMPLATE,
         js_on_load=STYLE_SCRIPT,
         choices=style_choices(styles),
+        mine=[],
         apply_default_css=False,
         elem_id="style",
     )
@@ -57,6 +62,11 @@ def create_styles(styles: Sequence[Style]) -> gr.HTML:
 def style_choices(styles: Sequence[Style]) -> list[dict[str, str]]:
     """What `create_styles` shows, for a page whose styles have changed."""
     return [_choice(style.name, style.title, style.preview) for style in styles]
+
+
+def own_choices(own: OwnStyles) -> list[dict[str, str]]:
+    """The `mine` of `create_styles`."""
+    return [_choice(style.name, style.title, style.picture.picture) for style in own.styles]
 
 
 def create_examples(photos: Sequence[Path]) -> gr.HTML:
@@ -85,7 +95,7 @@ def before_and_after(style: Style | None, side: int) -> tuple[Image.Image, Image
     return pair
 
 
-def _choice(name: str, title: str, picture: Path | None) -> dict[str, str]:
+def _choice(name: str, title: str, picture: Path | Image.Image | None) -> dict[str, str]:
     """A picture to choose, for the templates."""
     source = ""
     if picture is not None:

@@ -300,4 +300,5 @@ watch("photo", async () => {
   draw();
 });
 element.addEventListener("pick", (event) => pick(event.detail)); // a style chosen elsewhere on the page
+new MutationObserver(() => draw()).observe(document.getElementById("style"), {childList: true, subtree: true}); // other styles there
 draw();

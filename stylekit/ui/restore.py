@@ -59,7 +59,7 @@ def read_recipe(path: Path, styles: Container[str], base: str) -> Recipe | None:
     if ALIASES.get(recipe.base, recipe.base) != ALIASES.get(base, base):
         raise SettingError(f"{path.name} was made with the base {recipe.base}, but {base} is loaded here: nothing was changed.")
     for name in recipe.mix.names:
-        if name not in styles:
+        if name not in styles and recipe.picture(name) is None:
             raise UnknownStyleError(f"{path.name} was made with the style {name}, which is not here: add it to the styles folder.")
     if recipe.seed > SAFE_SEED:
         raise SettingError(f"{path.name} has the seed {recipe.seed}, too large for a browser: use --recipe on the command line.")

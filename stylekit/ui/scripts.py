@@ -6,12 +6,13 @@ import json
 
 SEEDS = 2**31  # range of the dice
 
-# a photo, or a PNG with its recipe, may be dropped anywhere on the page, not only in the field for it
+# a photo, or a PNG with its recipe, may be dropped anywhere on the page, not only in the field for it; on the styles it is one more style
 DROP = """
 const inField = (event) => event.target.closest?.("#drop");
 addEventListener("dragover", (event) => { if (event.dataTransfer?.types.includes("Files") && !inField(event)) event.preventDefault(); });
 addEventListener("drop", (event) => {
-  const field = document.querySelector("#more-photos input[type=file], #drop input[type=file]");
+  const field = document.querySelector(event.target.closest?.("#style, #own-style") ? "#own-style input[type=file]"
+    : "#more-photos input[type=file], #drop input[type=file]");
   if (!field || inField(event) || !event.dataTransfer?.files.length) return;
   event.preventDefault();
   field.files = event.dataTransfer.files;

@@ -25,8 +25,10 @@ from stylekit.errors import PictureError, SettingError, StyleError
 from stylekit.images import open_picture, save_png
 from stylekit.maps import WeightMap
 from stylekit.mix import StyleMix
+from stylekit.picture import StylePicture
 from stylekit.recipe import DEFAULT_FEATHER, DEFAULT_SIZE, FEATHER_LIMIT, Recipe
-from stylekit.ui.choices import before_and_after, create_examples, create_styles
+from stylekit.ui.choices import before_and_after, create_examples, create_styles, own_choices
+from stylekit.ui.own import OwnStyles
 from stylekit.ui.paint import Painting
 from stylekit.ui.painter import create_painter, picture_url
 from stylekit.ui.restore import Restored, read_recipe
@@ -61,9 +63,9 @@ class StylizeTab:
     """The tab's components, for tabs that set a photo or a style here.
 
     photo shows the file at photo_path, small; drop stands in its place before there is one. style: the chosen one, by name; while painting
-    is ticked, the brush's, and what counts is the painter's palette and paint. comparison: the result, or before the first one an example
-    of the style. wall_label: what hangs under it, the label and the download. restored: what a dropped PNG set the controls to; dropped:
-    that PNG's digest.
+    is ticked, the brush's, and what counts is the painter's palette and paint. own_style: brings a picture as a style, one more of own.
+    comparison: the result, or before the first one an example of the style. wall_label: what hangs under it, the label and the download.
+    restored: what a dropped PNG set the controls to; dropped: that PNG's digest.
     """
 
     drop: gr.File
@@ -72,6 +74,8 @@ class StylizeTab:
     photo_path: gr.State
     examples: gr.HTML
     style: gr.HTML
+    own_style: gr.UploadButton
+    own: gr.State
     painting: gr.Checkbox
     painter: gr.HTML
     strength: gr.Slider
@@ -116,11 +120,18 @@ def create_tab(
     frame = [tab.painter, tab.comparison, tab.wall_label]
     settings = [tab.strength, tab.structure, tab.keep_colours, tab.feather, tab.match_border, tab.seed, tab.steps, tab.size]
     photo_parts = [tab.drop, tab.photo, tab.change, tab.photo_path, tab.status, *frame, tab.live]
-    restored_parts = [*photo_parts, tab.style, tab.painting, *settings, tab.repaint, tab.restored, tab.dropped]
+    restored_parts = [*photo_parts, tab.style, tab.own, tab.painting, *settings, tab.repaint, tab.restored, tab.dropped]
     for upload in (tab.drop, tab.change):
-        upload.upload(actions.take_upload, [upload, tab.photo_path, tab.painting, tab.dropped], restored_parts, **PRIVATE)
+        upload.upload(actions.take_upload, [upload, tab.photo_path, tab.painting, tab.dropped, tab.own], restored_parts, **PRIVATE)
     tab.examples.select(actions.take_example, tab.painting, photo_parts, **PRIVATE)
-    tab.style.input(actions.show_style, [tab.style, tab.has_result], [tab.comparison, tab.label], **PRIVATE)
+    example = [tab.comparison, tab.label]
+    tab.own_style.upload(
+        actions.take_style,
+        [tab.own_style, tab.own, tab.photo_path, tab.has_result, tab.painting, tab.painter],
+        [tab.own, tab.style, tab.own_style, tab.status, *example],
+        **PRIVATE,
+    )
+    tab.style.input(actions.show_style, [tab.style, tab.own, tab.has_result], example, **PRIVATE)
     tab.style.change(None, [tab.style, tab.painting], None, js=PICK, **PRIVATE)
     tab.painter.input(None, [tab.painter, tab.style], tab.style, js=BRUSH, **PRIVATE)
     tab.painting.input(None, [tab.painting, tab.style], [*frame, tab.repaint], js=PAINT, **PRIVATE)
@@ -132,7 +143,7 @@ def create_tab(
     clicked = tab.go.click(None, None, [tab.status, tab.go, tab.cancel, tab.painting], js=waiting, **PRIVATE)
     running = clicked.then(
         actions.make_picture,
-        {tab.photo_path, tab.style, tab.painting, tab.painter, *settings, tab.restored},
+        {tab.photo_path, tab.style, tab.own, tab.painting, tab.painter, *settings, tab.restored},
         [tab.status, tab.live, *frame, tab.label, tab.download, tab.has_result],
         concurrency_id=MODEL_QUEUE,
         concurrency_limit=1,
@@ -159,6 +170,8 @@ def _lay_out(styles: Sequence[Style], examples: Sequence[Path], default_size: in
                 example_row = create_examples(examples)
                 change = gr.UploadButton("Change photo", file_types=["image"], visible=False, size="sm", scale=0, elem_id="change")
             style = create_styles(styles)
+            with gr.Row(elem_id="own-style"):
+                own_style = gr.UploadButton("Style from a picture", file_types=["image"], size="sm", scale=0, elem_id="add-style")
             painting = gr.Checkbox(False, label="Paint or mix styles", elem_id="painting")
             with gr.Row(elem_id="dials"):
                 strength = gr.Slider(0, 1, 1, step=0.01, label="Strength", scale=3, elem_id="strength", **dial)
@@ -203,6 +216,8 @@ def _lay_out(styles: Sequence[Style], examples: Sequence[Path], default_size: in
         photo_path=gr.State(None),
         examples=example_row,
         style=style,
+        own_style=own_style,
+        own=gr.State(OwnStyles()),
         painting=painting,
         painter=painter,
         strength=strength,
@@ -246,7 +261,7 @@ class _Actions:
     def styles(self) -> dict[str, Style]:
         return {style.name: style for style in self.library()}
 
-    def take_upload(self, path: str | None, photo: str | None, painting: bool, dropped: str | None) -> Iterator[Updates]:
+    def take_upload(self, path: str | None, photo: str | None, painting: bool, dropped: str | None, own: OwnStyles) -> Iterator[Updates]:
         """Take an upload if it is a picture; else say why not, and leave what was before it in place.
 
         A PNG that stylekit wrote sets the controls to its recipe instead; dropped once more, it is the photo.
@@ -257,7 +272,7 @@ class _Actions:
             digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
             recipe = None if digest == dropped else read_recipe(Path(path), self.styles, self.base())
             if recipe:
-                yield self._restore(recipe, Path(path).name, bool(photo)) | {self.tab.dropped: digest}
+                yield self._restore(recipe, Path(path).name, bool(photo), own) | {self.tab.dropped: digest}
             else:
                 yield from self._place(Path(path), Path(path).name, painting)
         except StyleError as error:
@@ -281,17 +296,20 @@ class _Actions:
                 tab.status: say(f"{name}, {photo.width} × {photo.height} pixels."),
             }
 
-    def _restore(self, recipe: Recipe, name: str, has_photo: bool) -> Updates:
+    def _restore(self, recipe: Recipe, name: str, has_photo: bool, own: OwnStyles) -> Updates:
         """The controls as `recipe` has them; a photo that is there stays."""
         tab, restored = self.tab, Restored.of(recipe)
         painting, steps = not restored.is_simple, recipe.num_inference_steps or 0
+        for picture in recipe.pictures:
+            own = own.add(picture, taken=recipe.mix.names)
         said = f"Settings restored from {name}"
         said += "; the photo stays." if has_photo else ": now choose a photo."
         if recipe.prompt or recipe.guidance_scale != 1:
             said += " Its prompt and guidance are left out, since the page has none."
         return self._show("painter" if painting else "result") | {
             tab.drop: None,
-            tab.style: recipe.mix.names[0] if recipe.mix.names else None,
+            tab.own: own,
+            tab.style: gr.HTML(recipe.mix.names[0] if recipe.mix.names else None, mine=own_choices(own)),
             tab.painting: painting,
             tab.painter: gr.HTML(restored.painting, visible=painting or "hidden"),
             tab.strength: restored.strength,
@@ -307,11 +325,42 @@ class _Actions:
             tab.status: say(f"{said} Drop {name} once more to use it as the photo."),
         }
 
-    def show_style(self, name: str | None, has_result: bool) -> Any:
+    def take_style(self, path: str | None, own: OwnStyles, photo: str | None, has_result: bool, painting: bool, painted: Any) -> Any:
+        """Have a picture as one more style and choose it; if it is none, say why not and change nothing."""
+        tab = self.tab
+        try:
+            if not path:
+                return gr.skip()
+            picture = StylePicture.of(path)
+            known = picture.name in own
+            own = own.add(picture, Path(path).stem, taken=[name for name in Painting.from_value(painted).styles if name])
+        except StyleError as error:
+            return {tab.status: complain(str(error))}
+        title = own.title(picture.name)
+        said = f"{title} is here already" if known else f"{title} is one of the styles now"
+        said += ", to paint with." if painting else ", and chosen." if photo else ", and chosen: now choose a photo."
+        return self._example(picture.name, own, has_result) | {
+            tab.own: own,
+            tab.style: gr.HTML(picture.name, mine=own_choices(own)),
+            tab.own_style: gr.UploadButton(value=None),
+            tab.status: say(said),
+        }
+
+    def show_style(self, name: str | None, own: OwnStyles, has_result: bool) -> Any:
         """Until there is a result, the frame shows what the chosen style does to its own photo."""
-        if has_result or name not in self.styles:
-            return gr.skip()  # Gradio takes an empty dict for a missing value
-        return {self.tab.comparison: before_and_after(self.styles[name], DISPLAY_SIDE), self.tab.label: _example_label(self.styles[name])}
+        return self._example(name, own, has_result) or gr.skip()  # Gradio takes an empty dict for a missing value
+
+    def _example(self, name: str | None, own: OwnStyles, has_result: bool) -> Updates:
+        tab, styles = self.tab, self.styles
+        if has_result or not name:
+            return {}
+        if name in own:  # nobody has seen yet what it does
+            (picture,) = own.pictures([name])
+            label = _wall_label(own.title(name) or name, "Your picture. The photo gets its manner.")
+            return {tab.comparison: (picture.picture, picture.picture), tab.label: label}
+        if name not in styles:
+            return {}
+        return {tab.comparison: before_and_after(styles[name], DISPLAY_SIDE), tab.label: _example_label(styles[name])}
 
     def make_picture(self, values: dict[Any, Any]) -> Iterator[Updates]:
         """Run the engine and show its steps; whatever fails is said, and the photo and settings stay."""
@@ -325,7 +374,7 @@ class _Actions:
             photo = open_picture(path)
             # Gradio copies the files it is given, so they are needed only while they are yielded
             with tempfile.TemporaryDirectory(prefix="stylekit-") as name:
-                yield from self._paint(photo, recipe, Path(path).stem, Path(name))
+                yield from self._paint(photo, recipe, values[tab.own], Path(path).stem, Path(name))
         except StyleError as error:
             yield self._at_rest(values[tab.painting]) | {tab.status: complain(str(error))}
         except Exception:
@@ -374,9 +423,10 @@ class _Actions:
             keep_colours=float(values[tab.keep_colours]),
             match_border=values[tab.match_border],
             feather=values[tab.feather] / 100,
+            pictures=values[tab.own].pictures(mix.names),
         )
 
-    def _paint(self, photo: Image.Image, recipe: Recipe, stem: str, folder: Path) -> Iterator[Updates]:
+    def _paint(self, photo: Image.Image, recipe: Recipe, own: OwnStyles, stem: str, folder: Path) -> Iterator[Updates]:
         tab, started = self.tab, time.monotonic()
         before = _save_display(photo, folder / "before.jpg")
         said, done = "Getting ready", 0.0
@@ -389,7 +439,7 @@ class _Actions:
                 yield {tab.status: say(said, "busy", done, seconds)}
             elif isinstance(event, Stylized):
                 yield {tab.status: say("Saving", "busy", 1.0, seconds)}
-                yield self._hang(event, before, stem, folder)
+                yield self._hang(event, own, before, stem, folder)
                 return
             else:
                 said, done = f"Step {event.step} of {event.total}", event.step / event.total
@@ -397,12 +447,12 @@ class _Actions:
                 yield {tab.status: say(said, "busy", done, seconds)} | shown
         raise RuntimeError("The engine ended without a picture.")
 
-    def _hang(self, result: Stylized, before: str, stem: str, folder: Path) -> Updates:
+    def _hang(self, result: Stylized, own: OwnStyles, before: str, stem: str, folder: Path) -> Updates:
         tab, recipe = self.tab, result.recipe
         names = recipe.mix.present or recipe.mix.names
-        title = ", ".join(self.styles[name].title if name in self.styles else name for name in names)
+        title = ", ".join(self.styles[name].title if name in self.styles else own.title(name) or name for name in names)
         stem = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:60] or "photo"
-        file = save_png(result.image, folder / f"{'-'.join([stem, *names])}.png", recipe)
+        file = save_png(result.image, folder / f"{'-'.join([stem, *map(own.slug, names)])}.png", recipe)
         strength = "painted" if isinstance(recipe.strength, WeightMap) else f"{recipe.strength:g}"
         details = f"Strength {strength} · seed {recipe.seed} · {result.image.width} × {result.image.height} pixels"
         return self._show("result") | {

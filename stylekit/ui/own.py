@@ -1,0 +1,84 @@
+"""The visitor's own styles: pictures they brought, kept for the visit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+
+from stylekit.errors import SettingError
+from stylekit.picture import PREFIX, StylePicture
+
+MOST = 4  # kept at a time, as many as the painter's palette holds
+TITLE = "Your picture"
+TITLE_LENGTH = 24  # characters; more do not fit under a tile
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnStyle:
+    picture: StylePicture
+    title: str
+
+    @property
+    def name(self) -> str:
+        """What a mix calls it."""
+        return self.picture.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnStyles:
+    """At most `MOST`, the newest at the end."""
+
+    styles: tuple[OwnStyle, ...] = ()
+
+    def __contains__(self, name: object) -> bool:
+        return any(style.name == name for style in self.styles)
+
+    def add(self, picture: StylePicture, title: str = "", taken: Container[str] = ()) -> OwnStyles:
+        """With one more, unless it is here; the oldest makes room. taken: names of those that may not.
+
+        Raises SettingError if none may.
+        """
+        if picture.name in self:
+            return self
+        styles = list(self.styles)
+        if len(styles) >= MOST:
+            oldest = next((style for style in styles if style.name not in taken), None)
+            if oldest is None:
+                raise SettingError(f"All {MOST} of your pictures are on the palette: take one off first.")
+            styles.remove(oldest)
+        return OwnStyles(styles=(*styles, OwnStyle(picture=picture, title=_distinct(_short(title), {style.title for style in styles}))))
+
+    def title(self, name: str) -> str | None:
+        """None for a name that is no picture's."""
+        known = next((style.title for style in self.styles if style.name == name), None)
+        return known or (TITLE if name.startswith(PREFIX) else None)
+
+    def slug(self, name: str) -> str:
+        """`name` as a part of a file's name."""
+        title = self.title(name)
+        return name if title is None else re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "your-picture"
+
+    def pictures(self, names: Iterable[str]) -> tuple[StylePicture, ...]:
+        """Those that a mix of `names` needs. Raises SettingError if one has made room."""
+        wanted = [name for name in names if name.startswith(PREFIX)]
+        if any(name not in self for name in wanted):
+            raise SettingError(
+                f"A picture on the palette has made room for a newer one, since {MOST} are kept: take it off, or add it again."
+            )
+        return tuple(style.picture for style in self.styles if style.name in wanted)
+
+
+def _short(title: str) -> str:
+    """A file's name as a title."""
+    words = " ".join(re.sub(r"[_\s]+", " ", title).split()) or TITLE
+    return words if len(words) <= TITLE_LENGTH else f"{words[: TITLE_LENGTH - 1].rstrip()}…"
+
+
+def _distinct(title: str, others: Container[str]) -> str:
+    """`title`, with a number if `others` has it: a list of the painter shows nothing but titles."""
+    number, candidate = 1, title
+    while candidate in others:
+        number += 1
+        candidate = f"{title} {number}"
+    return candidate

@@ -8,6 +8,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,12 +19,13 @@ import gradio as gr
 from stylekit.errors import SettingError, StyleError
 from stylekit.recipe import DEFAULT_SIZE, SIZE_RANGE
 from stylekit.studio import Studio
-from stylekit.styles import STYLES_FOLDER
+from stylekit.styles import STYLES_FOLDER, Style
 from stylekit.ui import endpoint, evaluation, gallery, stylize, theme
 from stylekit.ui.choices import style_choices
 
 if TYPE_CHECKING:
     from stylekit.hub import BaseNeeds
+    from training.lessons import Lesson
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,6 +60,7 @@ class Settings:
     styles: Path = field(default_factory=lambda: Path(os.environ.get("STYLEKIT_STYLES", STYLES_FOLDER)))
     hub_styles: tuple[str, ...] = field(default_factory=lambda: tuple(os.environ.get("STYLEKIT_HUB_STYLES", "").split()))
     add_styles: bool = field(default_factory=lambda: _switch("STYLEKIT_ADD_STYLES"))
+    teach: bool = field(default_factory=lambda: _switch("STYLEKIT_TEACH"))
     choose_base: bool = field(default_factory=lambda: _switch("STYLEKIT_CHOOSE_BASE"))
     host: str | None = field(default_factory=lambda: os.environ.get("STYLEKIT_HOST"))
     port: int | None = field(default_factory=lambda: _number("STYLEKIT_PORT", 0) or None)
@@ -98,6 +101,7 @@ def build(settings: Settings) -> gr.Blocks:
                     stylize=gallery.Stylize(tabs=tabs, tab_id="stylize", style=tab.style),
                     choices=style_choices,
                     add=studio.add if settings.add_styles else None,
+                    teach=partial(teach, studio, settings.styles) if settings.teach else None,
                     needs=base_needs if settings.choose_base else None,
                     choose=studio.choose if settings.choose_base else None,
                 )
@@ -117,6 +121,20 @@ def base_needs(source: str) -> BaseNeeds:
     from stylekit import hub  # with torch and diffusers, which the page came up without
 
     return hub.base_needs(source)
+
+
+def teach(
+    studio: Studio, styles: Path, title: str, pictures: Sequence[Path], options: Sequence[str] = ()
+) -> Iterator[Lesson | Style | None]:
+    """A new style in the folder `styles`, which `studio` has from then on. options: see `training.lessons`."""
+    from training import lessons
+
+    title = title.strip()
+    with closing(lessons.lessons(lessons.style_name(title), pictures, out=styles, title=title, options=options)) as running:
+        for event in running:
+            if isinstance(event, Style):
+                studio.keep(event)
+            yield event
 
 
 def evaluated_methods(studio: Studio) -> list[str]:

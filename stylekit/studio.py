@@ -74,6 +74,10 @@ class Studio:
             self._put(style)
         return style
 
+    def keep(self, style: Style) -> None:
+        """Have `style`, which has just come into the styles folder, from now on among the styles."""
+        self._put(style)
+
     def choose(self, base: str, say: Say) -> None:
         """Take another base into use: the app's own, "pocket" or a Hub id. The one before stays until it is loaded, and if it fails."""
         from stylekit import hub

@@ -71,7 +71,7 @@ def _make(
             picture = variant(data.open_art(rng.choice(paths)), rng)
             manner, teach = reader.read(picture), load_teacher([picture])
             for _ in range(PHOTOS_EACH):
-                square = _square(open_picture(rng.choice(photos)), SIDE, ZOOM, rng)
+                square = random_square(open_picture(rng.choice(photos)), SIDE, ZOOM, rng)
                 with torch.inference_mode():
                     photo = lay(to_tensor(square), manner.ground, rng.randrange(10**6))
                     target = to_tensor(teach(to_picture(photo)).filter(SHARPEN))
@@ -83,7 +83,7 @@ def _make(
 
 def variant(picture: Image.Image, rng: random.Random) -> Image.Image:
     """A square of `picture`, mirrored or not; half of them in the picture's own colours, the rest turned, paled, dimmed or inverted."""
-    square = _square(picture, STYLE_SIDE, ZOOM if min(picture.size) > STYLE_SIDE else 0.85, rng)
+    square = random_square(picture, STYLE_SIDE, ZOOM if min(picture.size) > STYLE_SIDE else 0.85, rng)
     kind = rng.random()
     if kind < 0.5:
         return square
@@ -111,7 +111,8 @@ def find_art(folder: Path, shares: Mapping[str, float], left_out: Sequence[str])
     return art
 
 
-def _square(picture: Image.Image, side: int, zoom: float, rng: random.Random) -> Image.Image:
+def random_square(picture: Image.Image, side: int, zoom: float, rng: random.Random) -> Image.Image:
+    """A square of `side` pixels, anywhere in `picture`, of at least the share `zoom` of its short side, mirrored or not."""
     shown = rng.uniform(zoom, 1) * min(picture.size)
     left, top = (rng.uniform(0, length - shown) for length in picture.size)
     square = picture.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + shown, top + shown))

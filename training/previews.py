@@ -16,11 +16,13 @@ from stylekit.errors import StyleError
 from stylekit.images import open_picture
 from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
+from stylekit.styles import DIAL_FILE
 from stylekit.stylizer import Stylizer
 
 PHOTOS = Path(__file__).resolve().parent.parent / "assets" / "photos"
 DIAL = (0.0, 0.2, 0.5, 0.8, 1.0)
 SIDE = 480  # pixels
+BEFORE_FILE, PREVIEW_FILE = "before.jpg", "preview.jpg"
 
 
 def square(picture: Image.Image, side: int) -> Image.Image:
@@ -39,6 +41,14 @@ def dial(stylizer: Stylizer, style: str, photo: Image.Image, side: int = 256) ->
     return strip
 
 
+def write(stylizer: Stylizer, style: str, photo: Image.Image, folder: Path) -> None:
+    """The three pictures of `style`, which `stylizer` has, into `folder`."""
+    result = stylizer.stylize(photo, Recipe(mix=StyleMix.of(style)))
+    square(photo, SIDE).save(folder / BEFORE_FILE, quality=90)
+    square(result.image, SIDE).save(folder / PREVIEW_FILE, quality=90)
+    dial(stylizer, style, photo).save(folder / DIAL_FILE, quality=88)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.previews", description="Make the pictures of style cards.")
     parser.add_argument("styles", nargs="+", metavar="NAME")
@@ -50,10 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in args.styles:
             style = stylizer.library[name]
             folder = style.adapter("pocket").path.parent.parent
-            result = stylizer.stylize(photo, Recipe(mix=StyleMix.of(name)))
-            square(photo, SIDE).save(folder / "before.jpg", quality=90)
-            square(result.image, SIDE).save(folder / "preview.jpg", quality=90)
-            dial(stylizer, name, photo).save(folder / "dial.jpg", quality=88)
+            write(stylizer, name, photo, folder)
             print(folder)
     except StyleError as error:
         print(f"previews: {error}", file=sys.stderr)

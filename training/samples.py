@@ -26,7 +26,7 @@ def sample_grid(
 ) -> Image.Image:
     """The grid, each picture `side` x `side` pixels, worked with the adapter in ``base.unet`` as the app would at each of `STRENGTHS`."""
     squares = [ImageOps.fit(photo, (side, side), Image.Resampling.LANCZOS) for photo in photos]
-    rows = [squares] + [[_stylize(base, dial, photo, strength, use, precision, seed) for photo in squares] for strength in STRENGTHS]
+    rows = [squares] + [[as_the_app(base, dial, photo, strength, use, precision, seed) for photo in squares] for strength in STRENGTHS]
     grid = Image.new("RGB", (len(photos) * (side + GAP) - GAP, len(rows) * (side + GAP) - GAP), "white")
     for j, row in enumerate(rows):
         for i, picture in enumerate(row):
@@ -34,7 +34,7 @@ def sample_grid(
     return grid
 
 
-def _stylize(base: Base, dial: Dial, photo: Image.Image, strength: float, use: AdapterUse, precision: str, seed: int) -> Image.Image:
+def as_the_app(base: Base, dial: Dial, photo: Image.Image, strength: float, use: AdapterUse, precision: str, seed: int) -> Image.Image:
     """What stylekit.stylizer does, with the adapter as it is: unfused, so that half-precision weights do not swallow it."""
     card = base.card
     scale = float(card.adapter_scale(strength))

@@ -11,30 +11,49 @@ import html
 import io
 import logging
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import gradio as gr
 from PIL import Image
 
 from stylekit.errors import PictureError, StyleError, UnknownStyleError
 from stylekit.images import open_picture
-from stylekit.styles import POCKET
+from stylekit.styles import POCKET, Style
 from stylekit.ui.choices import before_and_after
 from stylekit.ui.status import complain, say
-from stylekit.ui.worker import BEAT
+from stylekit.ui.worker import BEAT, watch
 
 if TYPE_CHECKING:
     from stylekit.hub import BaseNeeds
-    from stylekit.styles import Adapter, Style
+    from stylekit.styles import Adapter
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """How far a lesson is. done: 0..1. seconds, eta: spent, and to go. preview: the style as it is by now, at times."""
+
+    @property
+    def doing(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def eta(self) -> float: ...
+    @property
+    def preview(self) -> Image.Image | None: ...
+    @property
+    def done(self) -> float: ...
+
+
+Teach = Callable[[str, Sequence[Path]], "Iterator[Progress | Style | None]"]  # title, pictures -> what happens, and at last the style
 Say = Callable[[str, float], None]  # what is being done, and how much of it is done, 0 to 1
 Updates = dict[Any, Any]
 
@@ -45,6 +64,10 @@ WALL_SIDE = 1024  # pixels
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 KINDS = {"lora": "LoRA", "dreambooth": "DreamBooth"}
 FAILED = "Something went wrong on the server and is in its log: try again."
+MOST_PICTURES = 20  # that a style is taught from
+TEACH_HINT = "From 1 to 20 pictures in one manner, in about three minutes, on this machine. Keep this page open."
+TAUGHT_NOTHING = "Stopped: nothing was kept."
+TAUGHT_KEPT = "is here: it is on the wall, and stays."
 ADD_HINT = "A repository with a LoRA for Stable Diffusion 1.x or the pocket base. It is checked before it is used."
 NO_ADAPTER = "No adapter for"
 
@@ -100,6 +123,12 @@ class GalleryTab:
     source: gr.Textbox
     add: gr.Button
     add_status: gr.HTML
+    pictures: gr.File
+    title: gr.Textbox
+    teach: gr.Button
+    stop: gr.Button
+    teach_status: gr.HTML
+    taught: gr.Image
     base: gr.Dropdown
     look: gr.Button
     fetch: gr.Button
@@ -123,16 +152,18 @@ def create_tab(
     stylize: Stylize,
     choices: Callable[[Sequence[Style]], list[dict[str, str]]],
     add: Callable[[str, Say], Style] | None = None,
+    teach: Teach | None = None,
     needs: Callable[[str], BaseNeeds] | None = None,
     choose: Callable[[str, Say], None] | None = None,
 ) -> GalleryTab:
     """Lay out the tab in `page` and connect it.
 
     styles: the cards as they are by now. base: name of the base in use. choices: the styles as the Stylize tab's choice takes them. add:
-    repository of the Hub -> its style, which is among `styles` from then on; None leaves that part out. needs, choose: what a base wants,
+    repository of the Hub -> its style, which is among `styles` from then on; None leaves that part out. teach: makes a style of pictures,
+    which is among `styles` from then on; closing it must stop it; None leaves that part out. needs, choose: what a base wants,
     and take it into use; None leaves the choice out.
     """
-    tab = _lay_out(styles(), base(), add is not None, choose is not None and needs is not None)
+    tab = _lay_out(styles(), base(), add is not None, teach is not None, choose is not None and needs is not None)
     actions = _Actions(tab, styles, base, stylize, choices)
     piece = [tab.wall, tab.comparison, tab.label, tab.use]
     tab.wall.select(actions.show, None, piece, **PRIVATE)
@@ -148,6 +179,17 @@ def create_tab(
             concurrency_limit=2,
             **PRIVATE,
         )
+    if teach is not None:
+        learning = gr.on(
+            [tab.teach.click, tab.title.submit],
+            functools.partial(actions.teach, teach),
+            [tab.title, tab.pictures],
+            [*piece, tab.teach, tab.stop, tab.teach_status, tab.taught, stylize.style],
+            concurrency_limit=None,  # a second one is told so at once
+            **PRIVATE,
+        )
+        stopped = tab.stop.click(None, None, None, cancels=[learning], **PRIVATE)
+        stopped.then(actions.stopped, None, [tab.teach, tab.stop, tab.teach_status, tab.taught], **PRIVATE)
     if needs is not None and choose is not None:
         wants = functools.partial(actions.tell_needs, needs)
         gr.on([tab.look.click, tab.base.input], wants, tab.base, [tab.base_status, tab.fetch], **PRIVATE)
@@ -164,7 +206,7 @@ def create_tab(
     return tab
 
 
-def _lay_out(styles: Sequence[Style], base: str, can_add: bool, can_choose: bool) -> GalleryTab:
+def _lay_out(styles: Sequence[Style], base: str, can_add: bool, can_teach: bool, can_choose: bool) -> GalleryTab:
     first = styles[0] if styles else None
     with gr.Row(elem_id="piece"):
         with gr.Column(scale=6, min_width=300):
@@ -210,6 +252,27 @@ def _lay_out(styles: Sequence[Style], base: str, can_add: bool, can_choose: bool
                 look = gr.Button("What it needs", scale=0, min_width=130, elem_id="look")
             base_status = gr.HTML(say(f"{base} is in use."), apply_default_css=False, js_on_load=None, elem_id="base-status")
             fetch = gr.Button("Use this base", visible=False, elem_id="fetch")
+    with gr.Row(elem_id="school", visible=can_teach):
+        with gr.Column(scale=6, min_width=300):
+            gr.HTML('<h2 class="sk-heading">Teach a style</h2>', apply_default_css=False, js_on_load=None)
+            pictures = gr.File(
+                file_count="multiple",
+                file_types=["image"],
+                label=f"Pictures, at most {MOST_PICTURES}",
+                height=190,
+                elem_id="teach-pictures",
+            )
+            with gr.Row(elem_classes="sk-ask"):
+                title = gr.Textbox(
+                    placeholder="A name for it", show_label=False, label="Name", max_lines=1, min_width=120, elem_id="teach-title"
+                )
+                teach = gr.Button("Teach", variant="primary", scale=0, min_width=90, elem_id="teach")
+                stop = gr.Button("Cancel", interactive=False, scale=0, min_width=90, elem_id="teach-cancel")
+            teach_status = gr.HTML(say(TEACH_HINT), apply_default_css=False, js_on_load=None, elem_id="teach-status")
+        with gr.Column(scale=5, min_width=300):
+            taught = gr.Image(
+                visible=False, show_label=False, label="The style by now", interactive=False, buttons=[], height=384, elem_id="taught"
+            )
     return GalleryTab(
         wall=wall,
         comparison=comparison,
@@ -218,6 +281,12 @@ def _lay_out(styles: Sequence[Style], base: str, can_add: bool, can_choose: bool
         source=source,
         add=add,
         add_status=add_status,
+        pictures=pictures,
+        title=title,
+        teach=teach,
+        stop=stop,
+        teach_status=teach_status,
+        taught=taught,
         base=chosen,
         look=look,
         fetch=fetch,
@@ -295,6 +364,51 @@ class _Actions:
             log.exception("A style could not be added.")
             yield {tab.add: gr.Button(interactive=True), tab.add_status: complain(FAILED)}
 
+    def teach(self, teach: Teach, title: str, pictures: Sequence[str] | None) -> Iterator[Updates]:
+        """Make a style of the pictures, shown as it learns, and hang it; whatever fails is said, and the pictures stay."""
+        tab = self.tab
+        asleep = {tab.teach: gr.Button(interactive=False), tab.stop: gr.Button(interactive=True)}
+        awake = {tab.teach: gr.Button(interactive=True), tab.stop: gr.Button(interactive=False)}
+        try:
+            if not pictures:
+                raise PictureError(f"There is no picture yet: choose from 1 to {MOST_PICTURES}.")
+            yield asleep | {tab.teach_status: say("Getting ready", "busy", 0.0)}
+            style: Style | None = None
+            for event in watch(lambda: teach(title, [Path(picture) for picture in pictures]), threading.Lock()):
+                if isinstance(event, Style):
+                    style = event
+                elif event is None:
+                    yield {}
+                else:
+                    said = f"{event.doing}; {_to_go(event.eta)}"
+                    seen = {tab.taught: gr.Image(event.preview, visible=True)} if event.preview else {}
+                    yield seen | {tab.teach_status: say(said, "busy", event.done, event.seconds)}
+            assert style is not None
+            yield (
+                self._hang(style.name, restock=True)
+                | awake
+                | {
+                    tab.taught: gr.Image(visible=False),
+                    tab.teach_status: say(f"{style.title} {TAUGHT_KEPT}"),
+                    self.stylize.style: gr.HTML(choices=self.choices(self.styles())),
+                }
+            )
+        except StyleError as error:
+            yield awake | {tab.teach_status: complain(str(error)), tab.taught: gr.Image(visible=False)}
+        except Exception:
+            log.exception("A style could not be taught.")
+            yield awake | {tab.teach_status: complain(FAILED), tab.taught: gr.Image(visible=False)}
+
+    def stopped(self) -> Updates:
+        """After a lesson was cancelled."""
+        tab = self.tab
+        return {
+            tab.teach: gr.Button(interactive=True),
+            tab.stop: gr.Button(interactive=False),
+            tab.teach_status: say(TAUGHT_NOTHING),
+            tab.taught: gr.Image(visible=False),
+        }
+
     def tell_needs(self, needs: Callable[[str], BaseNeeds], source: str | None) -> Updates:
         """Say what a base wants, before anything is fetched."""
         tab = self.tab
@@ -356,6 +470,13 @@ def describe_needs(needs: BaseNeeds, gpu: str | None) -> str:
     memory = f"{needs.memory / 1e9:.1f} GB of GPU memory for its weights, and some to work in"
     where = f"This machine has one: {gpu}." if gpu else "This machine has none, so that a picture takes minutes."
     return f"{size}{there}. It wants a GPU: {memory}. {where} Licence: {needs.license}"
+
+
+def _to_go(seconds: float) -> str:
+    """1 to 59 s to the next 5, above to the minute and half."""
+    if seconds < 60:
+        return f"about {max(5, 5 * round(seconds / 5))} s to go"
+    return f"about {round(seconds / 30) / 2:g} min to go"
 
 
 def _beside(work: Callable[[Say], T]) -> Iterator[tuple[str, float] | T]:

@@ -179,7 +179,10 @@ CSS = """
 #drop, #photo { background: var(--sk-mat); border: 1px solid var(--sk-line) !important; border-radius: 4px; }
 #more-photos { align-items: center; justify-content: space-between; gap: 10px; flex-wrap: wrap; }
 #examples { flex: 0 1 auto; width: auto; }
-#change { flex: none; min-width: 0; padding: 5px 12px; }
+#change, #add-style { flex: none; min-width: 0; padding: 5px 12px; }
+#own-style { align-items: center; gap: 10px; }
+.sk-aside { color: var(--sk-quiet); font-size: 0.9rem; }
+@media (hover: none) { .sk-aside { display: none; } }
 #studio .form { background: none; border: 0; gap: 16px; overflow: visible; box-shadow: none; }
 #dials { align-items: flex-end; flex-wrap: nowrap; }
 #dials .form { flex-wrap: nowrap; align-items: flex-start; }
@@ -207,6 +210,9 @@ CSS = """
 #download, #repaint { flex: none; min-width: 0; }
 .sk-label b { display: block; font-size: 1.15rem; font-weight: 600; }
 .sk-label span { color: var(--sk-quiet); }
+/* a picture of the visitor's own has no before and after: it hangs alone, and small, since little of it is kept */
+#result:has(.sk-own) #comparison :is([data-testid="slider"], img + img) { display: none; }
+#result:has(.sk-own) #comparison img { max-height: 384px !important; }
 
 /* the gallery: one piece large with its plate, the wall, the storeroom */
 #piece { gap: 16px clamp(20px, 3vw, 40px); align-items: flex-start; scroll-margin-top: 16px; }
@@ -261,6 +267,14 @@ CSS = """
 #storeroom .sk-status { color: var(--sk-quiet); font-size: 0.95rem; }
 #storeroom .sk-status[data-state="error"] { color: var(--sk-accent); }
 #fetch { align-self: flex-start; width: auto; }
+#school { gap: 16px clamp(20px, 3vw, 40px); border-top: 1px solid var(--sk-line); padding-top: 20px; margin-top: 14px;
+  align-items: flex-start; }
+#school .sk-heading { margin: 0 0 -4px; }
+#school .sk-status { color: var(--sk-quiet); font-size: 0.95rem; }
+#school .sk-status[data-state="error"] { color: var(--sk-accent); }
+#teach-pictures { background: var(--sk-mat); border: 1px solid var(--sk-line) !important; border-radius: 4px; }
+#taught { background: var(--sk-mat); border: 1px solid var(--sk-line) !important; border-radius: 2px; padding: 14px;
+  box-shadow: 0 10px 30px -18px rgb(40 30 15 / 0.45); }
 
 /* the evaluation: a table of numbers, plots on white, sheets */
 .sk-report { display: flex; flex-direction: column; gap: 18px; }

@@ -1,0 +1,309 @@
+"""Teach a style for keeps: from 1 to 20 pictures to a style card in minutes, on a CPU.
+
+    python -m training.teach NAME PICTURE... [--title TITLE] [--out styles/]
+
+The pocket base's general adapter (`stylekit.general`) gives the LoRA to start from: that of the pictures' mean manner. So it is good before
+the first step. What they have in common is then learned from pairs: photos of this repository on the pictures' ground, and what the
+classical network (`training.teacher`) makes of them in that manner. Nothing is there under the style's name until all of it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from PIL import Image, ImageOps
+
+from stylekit import adapters
+from stylekit.base import POCKET, POCKET_FOLDER, Base
+from stylekit.errors import PictureError, SettingError, StyleError
+from stylekit.general import FILE, Manner, PictureReader, load_general
+from stylekit.ground import Ground, lay
+from stylekit.images import GRID, open_picture, to_picture, to_tensor
+from stylekit.picture import StylePicture
+from stylekit.styles import CARD_FILE, DIAL_FILE, NAME, STYLES_FOLDER, Adapter, Style, StyleLibrary, card_text, read_style
+from stylekit.stylizer import Stylizer
+from training import checkpoints, data, loop, objectives, picture_pairs, previews, records, samples, style_run
+from training.critic import Critic
+from training.lessons import Lesson, write_line
+from training.objectives import Item, ObjectiveSettings, View
+from training.records import AdapterUse
+from training.style_settings import PHOTOS
+from training.teacher import load_teacher
+
+GENERAL = POCKET_FOLDER / FILE
+SHOWN = PHOTOS / "astronaut.jpg"  # the photo of the previews and of the card
+MOST = 20  # pictures
+PAIRS = 36
+STEPS = 120
+POLISH = 10  # last steps, which look at decoded pictures too
+SHOW_EVERY = 20  # steps between previews
+PREVIEW_SIDE = 384  # pixels
+RECIPE: dict[str, Any] = {
+    "resolution": 256,
+    "batch": 4,
+    "lr": 5e-4,
+    "schedule": "linear",
+    "warmup": 10,
+    "beta2": 0.99,
+    "weight_decay": 0.0,
+    "ema": 0.0,
+    "t_min": 4,
+    "t_max": 12,
+    "contrast": 1.0,
+    "sample_every": 0,
+    "track": "none",
+}
+# seconds on two CPU cores; only their ratios count, for the time to go
+LOADING, PAIR, STEP, PREVIEW, CARD = 4.0, 0.9, 0.7, 1.0, 14.0
+STAGE = re.compile(r"\.[a-z0-9][a-z0-9_-]*\.teaching-(\d+)")
+
+
+@dataclass(kw_only=True)
+class _Clock:
+    """Tells how far the lesson is. total, spent: as the constants above count."""
+
+    total: float
+    steps: int
+    begun: float = dataclasses.field(default_factory=time.monotonic)
+    spent: float = 0.0
+
+    def tell(self, cost: float, doing: str, step: int, loss: float | None = None, preview: Image.Image | None = None) -> Lesson:
+        self.spent += cost
+        seconds = time.monotonic() - self.begun
+        eta = seconds * max(0.0, self.total / self.spent - 1)
+        return Lesson(doing=doing, step=step, total=self.steps, seconds=seconds, eta=eta, loss=loss, preview=preview)
+
+
+def teach(
+    name: str,
+    pictures: Sequence[str | Path | Image.Image],
+    *,
+    out: Path = STYLES_FOLDER,
+    title: str = "",
+    steps: int = STEPS,
+    pairs: int = PAIRS,
+    photos: Sequence[Path] | None = None,
+    seed: int = 0,
+) -> Generator[Lesson | Style, None, None]:
+    """Learn the style `name`, to lie in ``out/name``: a Lesson after all that is done, the first preview before step 1, then the Style.
+
+    photos: to learn on, by default this repository's. Closing this, or anything that fails, leaves nothing behind.
+    """
+    if not NAME.fullmatch(name):
+        raise SettingError(f"{name!r} is not a style name: use lower-case letters, digits, - and _.")
+    if (out / name).exists():
+        raise SettingError(f"There is a style {name} already: choose another name, or remove its folder first.")
+    if steps < 1 or pairs < 1:
+        raise SettingError(f"There are {steps} steps and {pairs} pairs: there must be at least one of each.")
+    kept = _open_all(pictures)
+    if not GENERAL.is_file():
+        raise StyleError(f"The pocket base has no general adapter, {FILE}, to start from: get the whole repository, or train it first.")
+    _clear_up(out)
+    stage = out / f".{name}.teaching-{os.getpid()}"
+    with checkpoints.told(out / name):
+        stage.mkdir(parents=True)
+    try:
+        yield from _teach(stage / name, kept, title or name.replace("-", " ").replace("_", " ").capitalize(), steps, pairs, photos, seed)
+        with checkpoints.told(out / name):
+            (stage / name).rename(out / name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    yield read_style(out / name / CARD_FILE)
+
+
+def mean_manner(manners: Sequence[Manner]) -> Manner:
+    """What pictures have in common: mean moments and strokes, and the colours of all of them together."""
+    means = torch.tensor([manner.ground.mean for manner in manners], dtype=torch.float64)
+    rows, columns = torch.triu_indices(3, 3).unbind()
+    squares = torch.tensor([manner.ground.covariance for manner in manners], dtype=torch.float64) + means[:, rows] * means[:, columns]
+    mean = means.mean(0)
+    ground = Ground(
+        mean=tuple(mean.tolist()),
+        covariance=tuple((squares.mean(0) - mean[rows] * mean[columns]).tolist()),
+        strokes=sum(manner.ground.strokes for manner in manners) / len(manners),
+    )
+    return Manner(moments=torch.stack([manner.moments for manner in manners]).mean(0), ground=ground)
+
+
+def _teach(
+    folder: Path, pictures: Sequence[StylePicture], title: str, steps: int, pairs: int, photos: Sequence[Path] | None, seed: int
+) -> Iterator[Lesson]:
+    """Everything of the style, into `folder`."""
+    settings = ObjectiveSettings(steps=steps, polish_from=max(0, steps - POLISH), save_every=steps, seed=seed, **RECIPE)
+    shown = range(SHOW_EVERY, steps, SHOW_EVERY)
+    total = LOADING + pairs * PAIR + steps * STEP + (len(shown) + 2) * PREVIEW + CARD
+    clock = _Clock(total=total, steps=steps)
+    work = folder.with_name("work")
+    accelerator = loop.open_accelerator(settings, work)
+    precision = loop.precision_of(settings, accelerator.device)
+    base = Base.open(POCKET, device=str(accelerator.device), dtype=torch.float32)
+    base.autocast = precision == "bf16"
+    digest = records.weights_digest(base.unet, base.vae)
+    reader, name = PictureReader(), folder.name
+    manner = mean_manner([reader.read(picture) for picture in pictures])
+    adapters.inject(base.unet, load_general(GENERAL).lora(manner, name))
+    for layer in adapters.lora_layers(base.unet).values():
+        layer.set_adapter([adapters.adapter_key(name)])  # peft's: active, and to be trained
+    style_run.halve_frozen(base.unet, precision)
+    neutral, photo = base.prompt_embeds(), ImageOps.fit(open_picture(SHOWN), (PREVIEW_SIDE,) * 2, Image.Resampling.LANCZOS)
+    use = AdapterUse(underpainting=manner.ground)
+
+    def preview() -> Image.Image:
+        with torch.no_grad():
+            return samples.as_the_app(base, lambda scale: nullcontext(neutral), photo, 1.0, use, precision, seed)
+
+    yield clock.tell(LOADING + PREVIEW, "Looking at the pictures", 0, preview=preview())
+    items: list[Item] = []
+    for view in _pairs(base, pictures, manner.ground, photos or data.list_pictures(PHOTOS), pairs, seed):
+        items.append(Item(views=[view], embeds=neutral[0]))
+        yield clock.tell(PAIR, f"Painting examples, {len(items)} of {pairs}", 0)
+    running = loop.run(
+        accelerator,
+        base.unet,
+        objectives.draw_from(items, neutral[0], settings, GRID),
+        objectives.restyle(base, Critic(), settings, precision),
+        settings=settings,
+        folder=work,
+        identity={},
+    )
+    for step in running:
+        seen = preview() if step.step in shown or step.step == steps else None
+        yield clock.tell(STEP + (PREVIEW if seen else 0), f"Learning, step {step.step} of {steps}", step.step, step.loss, seen)
+    with checkpoints.told(folder):
+        file = folder / POCKET / adapters.WEIGHTS_FILE
+        adapters.write_lora(base.unet, name, file, {"stylekit_base": POCKET, "stylekit_steps": str(steps)})
+        facts = {
+            "base": POCKET,
+            "base_digest": digest,
+            "mode": "pairs",
+            "pictures": len(pictures),
+            "items": pairs,
+            "seconds": round(time.monotonic() - clock.begun, 1),
+        }
+        records.write_record(file.parent, settings, facts)
+        yield clock.tell(0, "Hanging it", steps)
+        _write_card(folder, _style(folder, title, pictures, manner.ground, steps, pairs))
+
+
+def _pairs(base: Base, pictures: Sequence[StylePicture], ground: Ground, photos: Sequence[Path], count: int, seed: int) -> Iterator[View]:
+    """Latents of photos on the ground, and of what the teacher makes of them."""
+    rng, paint = random.Random(seed), load_teacher([picture.picture for picture in pictures])
+    for i in range(count):
+        square = picture_pairs.random_square(open_picture(photos[i % len(photos)]), picture_pairs.SIDE, picture_pairs.ZOOM, rng)
+        with torch.no_grad():
+            photo = lay(to_tensor(square), ground, rng.randrange(10**6))
+            target = to_tensor(paint(to_picture(photo)).filter(picture_pairs.SHARPEN))
+            both = base.encode(torch.cat([photo, target]))
+        yield View(start=both[0], target=both[1])
+
+
+def _style(folder: Path, title: str, pictures: Sequence[StylePicture], ground: Ground, steps: int, pairs: int) -> Style:
+    count = f"{len(pictures)} picture{'s' if len(pictures) > 1 else ''}"
+    adapter = Adapter(
+        base=POCKET,
+        kind="lora",
+        path=folder / POCKET / adapters.WEIGHTS_FILE,
+        made=(
+            f"LoRA that started from the general adapter's for the mean manner of {count}, then learned {steps} steps from {pairs} pairs: "
+            "photos on the pictures' ground, and what the classical network (Ghiasi et al. 2017) makes of them in that manner. "
+            "training.teach."
+        ),
+        data=f"{count} given by whoever taught it, which are not in here; the photos in stylekit's assets/photos.",
+        license="not stated",
+        underpainting=ground,
+    )
+    return Style(
+        name=folder.name,
+        title=title,
+        blurb=f"The manner of {count}, taught with stylekit.",
+        period="",
+        license="not stated",
+        adapters=(adapter,),
+        preview=folder / previews.PREVIEW_FILE,
+        before=folder / previews.BEFORE_FILE,
+        dial=folder / DIAL_FILE,
+    )
+
+
+def _write_card(folder: Path, style: Style) -> None:
+    """The pictures, then the card."""
+    stylizer = Stylizer(Base.open(POCKET), StyleLibrary(styles=(style,)))
+    previews.write(stylizer, style.name, open_picture(SHOWN), folder)
+    files = {path: path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    (folder / CARD_FILE).write_text(card_text(style, files), encoding="utf-8")
+
+
+def _open_all(pictures: Sequence[str | Path | Image.Image]) -> list[StylePicture]:
+    """The pictures, each once."""
+    kept: dict[str, StylePicture] = {}
+    for source in pictures:
+        picture = StylePicture.of(source)
+        kept[picture.name] = picture
+    if not kept:
+        raise PictureError(f"There is no picture yet: choose from 1 to {MOST}.")
+    if len(kept) > MOST:
+        raise PictureError(f"There are {len(kept)} pictures: choose from 1 to {MOST}.")
+    return list(kept.values())
+
+
+def _clear_up(out: Path) -> None:
+    """Remove what lessons that were killed have left in `out`."""
+    for left in out.glob(".*.teaching-*"):
+        match = STAGE.fullmatch(left.name)
+        if match and (int(match[1]) == os.getpid() or not psutil.pid_exists(int(match[1]))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.teach", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("name", metavar="NAME", help="of the style: lower-case letters, digits, - and _")
+    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help=f"1 to {MOST} pictures in that style")
+    parser.add_argument("--title", default="", help="of the style, for people")
+    parser.add_argument("--out", type=Path, default=STYLES_FOLDER, help="folder of styles (default: the app's)")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"training steps (default: {STEPS})")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"examples to learn from (default: {PAIRS})")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="tell how far it is in lines of JSON, and give way to other programs")
+    args = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it clears up
+    if args.json and hasattr(os, "nice"):
+        os.nice(5)
+    try:
+        lesson = teach(args.name, args.pictures, out=args.out, title=args.title, steps=args.steps, pairs=args.pairs, seed=args.seed)
+        with closing(lesson):
+            for event in lesson:
+                if args.json:
+                    write_line(event)
+                elif isinstance(event, Style):
+                    print(f"\n{args.out / args.name} is the style {event.title}: the app has it from its next start.")
+                else:
+                    print(f"\r\x1b[K{event.doing}; {event.seconds:.0f} s, about {event.eta:.0f} s to go", end="", flush=True)
+    except StyleError as error:
+        if args.json:
+            write_line(str(error))
+        else:
+            print(f"teach: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, BrokenPipeError):
+        print("\nteach: stopped; nothing is left behind", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

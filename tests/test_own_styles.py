@@ -107,12 +107,14 @@ def test_an_uploaded_picture_is_a_style_and_reaches_the_engine(
     expect(status(page)).to_have_text("Night sky 0 is one of the styles now, and chosen: now choose a photo.", timeout=WAIT)
     expect(page.locator("#label")).to_contain_text("Night sky 0")
     assert page.locator("#style label").last.locator("img").evaluate("image => image.naturalWidth") > 0
+    expect(page.locator("#comparison [data-testid=slider]")).to_be_hidden()
     take(page, pictures["photo.jpg"])
     start(page)
     finish(page)
     picture = StylePicture.of(paintings[0])
     assert engine.recipes[-1] == Recipe(mix=StyleMix.of(picture.name), pictures=(picture,))
     expect(page.locator("#label b")).to_have_text("Night sky 0")
+    expect(page.locator("#comparison [data-testid=slider]")).to_be_visible()
     result = download(page, tmp_path)
     assert result.name == "photo-night-sky-0.png"
     assert Recipe.from_png(result).pictures == (picture,)
@@ -218,8 +220,8 @@ def test_those_on_the_palette_stay(paintings: list[Path]) -> None:
 def test_titles_and_names_of_files(paintings: list[Path]) -> None:
     picture = StylePicture.of(paintings[0])
     for stem, title, slug in (
-        ("the_starry_night", "the starry night", "the-starry-night"),
-        ("a" * 30, "a" * 23 + "…", "a" * 23),
+        ("the_starry_night", "The starry night", "the-starry-night"),
+        ("a" * 30, "A" + "a" * 22 + "…", "a" * 23),
         ("星月夜", "星月夜", "your-picture"),
         ("", TITLE, "your-picture"),
     ):

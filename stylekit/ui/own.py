@@ -72,6 +72,7 @@ class OwnStyles:
 def _short(title: str) -> str:
     """A file's name as a title."""
     words = " ".join(re.sub(r"[_\s]+", " ", title).split()) or TITLE
+    words = words[0].upper() + words[1:]
     return words if len(words) <= TITLE_LENGTH else f"{words[: TITLE_LENGTH - 1].rstrip()}…"
 
 

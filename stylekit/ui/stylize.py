@@ -53,6 +53,7 @@ SIZES = (512, 768, 1024)  # pixels
 
 NO_PHOTO = "There is no photo yet: upload one, or click an example."
 PHOTO_GONE = "The photo is no longer on the server, which keeps uploads for a while only: upload it again."
+OWN_EXAMPLE = "Your picture: the photo is painted in its manner."
 WELCOME = "Choose a photo and a style."
 CANCELLED = "Cancelled. Your photo and settings are still here."
 FAILED = "Something went wrong on the server and is in its log. Your photo and settings are still here: try again."
@@ -172,6 +173,7 @@ def _lay_out(styles: Sequence[Style], examples: Sequence[Path], default_size: in
             style = create_styles(styles)
             with gr.Row(elem_id="own-style"):
                 own_style = gr.UploadButton("Style from a picture", file_types=["image"], size="sm", scale=0, elem_id="add-style")
+                gr.HTML('<span class="sk-aside">or drop it on the styles</span>', apply_default_css=False, js_on_load=None)
             painting = gr.Checkbox(False, label="Paint or mix styles", elem_id="painting")
             with gr.Row(elem_id="dials"):
                 strength = gr.Slider(0, 1, 1, step=0.01, label="Strength", scale=3, elem_id="strength", **dial)
@@ -356,7 +358,7 @@ class _Actions:
             return {}
         if name in own:  # nobody has seen yet what it does
             (picture,) = own.pictures([name])
-            label = _wall_label(own.title(name) or name, "Your picture. The photo gets its manner.")
+            label = _wall_label(own.title(name) or name, OWN_EXAMPLE, "sk-own")
             return {tab.comparison: (picture.picture, picture.picture), tab.label: label}
         if name not in styles:
             return {}
@@ -480,8 +482,8 @@ def _example_label(style: Style | None) -> str:
     return _wall_label(style.title, f"{style.blurb} An example: drag the line." if style.before and style.preview else style.blurb)
 
 
-def _wall_label(title: str, details: str) -> str:
-    return f'<div class="sk-label"><b>{html.escape(title)}</b><span>{html.escape(details)}</span></div>'
+def _wall_label(title: str, details: str, kind: str = "") -> str:
+    return f'<div class="sk-label {kind}"><b>{html.escape(title)}</b><span>{html.escape(details)}</span></div>'
 
 
 def _save_display(picture: Image.Image, path: Path) -> str:

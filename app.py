@@ -60,6 +60,7 @@ class Settings:
     styles: Path = field(default_factory=lambda: Path(os.environ.get("STYLEKIT_STYLES", STYLES_FOLDER)))
     hub_styles: tuple[str, ...] = field(default_factory=lambda: tuple(os.environ.get("STYLEKIT_HUB_STYLES", "").split()))
     add_styles: bool = field(default_factory=lambda: _switch("STYLEKIT_ADD_STYLES"))
+    ip_adapter: str | None = field(default_factory=lambda: os.environ.get("STYLEKIT_IP_ADAPTER") or None)
     teach: bool = field(default_factory=lambda: _switch("STYLEKIT_TEACH"))
     choose_base: bool = field(default_factory=lambda: _switch("STYLEKIT_CHOOSE_BASE"))
     host: str | None = field(default_factory=lambda: os.environ.get("STYLEKIT_HOST"))
@@ -81,7 +82,7 @@ class Settings:
 
 def build(settings: Settings) -> gr.Blocks:
     """The page."""
-    studio = Studio(settings.base, settings.styles, settings.hub_styles)
+    studio = Studio(settings.base, settings.styles, settings.hub_styles, settings.ip_adapter)
     with gr.Blocks(title="stylekit", analytics_enabled=False, delete_cache=(3600, CACHE_AGE)) as demo:
         gr.HTML(theme.HEADER, apply_default_css=False, js_on_load=None)
         with gr.Tabs(selected="stylize") as tabs:

@@ -17,8 +17,8 @@ from stylekit.images import open_picture
 
 SIDE = 384  # pixels; long side of what is kept. A manner shows at that size, and a recipe stays small
 LEAST_SIDE = 64  # pixels; in less there is no brushwork to be seen
-QUALITY = 90  # of the JPEG
-MAX_BYTES = 200_000  # of the JPEG; the busiest picture of SIDE x SIDE takes less
+QUALITIES = (90, 75, 50, 25)  # of the JPEG: the best that fits
+MAX_BYTES = 200_000  # of the JPEG; only noise needs less than the first quality
 PREFIX = "picture-"
 
 
@@ -50,9 +50,7 @@ class StylePicture:
                 f"for a style picture both sides must have at least {LEAST_SIDE}."
             )
         picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-        file = io.BytesIO()
-        picture.save(file, "JPEG", quality=QUALITY, subsampling=0)
-        return cls(jpeg=file.getvalue())
+        return cls(jpeg=next((jpeg for jpeg in (_encode(picture, q) for q in QUALITIES) if len(jpeg) <= MAX_BYTES), b""))
 
     @classmethod
     def from_text(cls, text: str) -> StylePicture:
@@ -76,6 +74,12 @@ class StylePicture:
     def picture(self) -> Image.Image:
         """RGB, at most `SIDE` pixels."""
         return Image.open(io.BytesIO(self.jpeg)).convert("RGB")
+
+
+def _encode(picture: Image.Image, quality: int) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality, subsampling=0)
+    return file.getvalue()
 
 
 def _named(source: object) -> str:

@@ -20,6 +20,7 @@ from stylekit.recipe import Recipe
 from stylekit.styles import POCKET, Style, StyleLibrary
 
 if TYPE_CHECKING:
+    from stylekit.ip_adapter import IpAdapter
     from stylekit.stylizer import Stylized, Stylizer, StylizeStep
 
 log = logging.getLogger(__name__)
@@ -28,9 +29,13 @@ Say = Callable[[str, float], None]  # what is being done, and how much of it is 
 
 
 class Studio:
-    """Loads `base` and the styles of `folder` at once, on a thread; `add` names repositories of the Hub whose styles are wanted too."""
+    """Loads `base` and the styles of `folder` at once, on a thread; `add` names repositories of the Hub whose styles are wanted too.
 
-    def __init__(self, base: str, folder: Path, add: Sequence[str] = ()) -> None:
+    ip: an IP-Adapter, OWNER/NAME or a folder, through which bases without a general adapter take style pictures.
+    """
+
+    def __init__(self, base: str, folder: Path, add: Sequence[str] = (), ip: str | None = None) -> None:
+        self._ip = ip
         self.library = StyleLibrary.open(folder)
         self._own_base = self._base = base
         self._changing = threading.Lock()
@@ -92,7 +97,7 @@ class Studio:
         say(f"Loading {base}", 1.0)
         with self._changing:
             loaded: Future[Stylizer] = Future()
-            loaded.set_result(Stylizer(Base.open(base), self.library))
+            loaded.set_result(Stylizer(Base.open(base), self.library, ip=self._open_ip()))
             self._stylizer, self._base = loaded, base
 
     def _put(self, style: Style) -> None:
@@ -126,13 +131,18 @@ class Studio:
             from stylekit.base import Base
             from stylekit.stylizer import Stylizer
 
-            return Stylizer(Base.open(self._own_base), self.library)
+            return Stylizer(Base.open(self._own_base), self.library, ip=self._open_ip())
         except StyleError as error:
             log.error("No picture can be made. %s", error)
             raise
         except Exception:
             log.exception("The model could not be loaded: no picture can be made.")
             raise
+
+    def _open_ip(self) -> IpAdapter | None:
+        from stylekit.ip_adapter import IpAdapter
+
+        return IpAdapter.open(self._ip) if self._ip else None
 
     def _try_to_add(self, source: str) -> None:
         try:

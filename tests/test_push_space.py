@@ -53,9 +53,15 @@ def test_the_space_is_made_and_gets_what_the_app_needs(server: Hub, clone: Path)
     space = server.repos["spaces", REPO]
     assert space.sdk == "gradio"
     assert len(space.commits) == 2
-    assert {"app.py", "requirements.txt", "README.md", "stylekit/hub.py", "stylekit/ui/gallery.py", "styles/monet/style.toml"} <= set(
-        space.files
-    )
+    assert {
+        "app.py",
+        "requirements.txt",
+        "README.md",
+        "stylekit/hub.py",
+        "stylekit/ui/gallery.py",
+        "styles/monet/style.toml",
+        "training/teach.py",
+    } <= set(space.files)
     assert not any(TOKEN.encode() in content for content in space.files.values())
     assert "nothing was pushed" in push_space.push_space(REPO, clone)
     assert len(space.commits) == 2

@@ -26,12 +26,12 @@ SPACE_FILES = tuple(
     re.compile(pattern)
     for pattern in (
         r"app\.py|requirements\.txt|README\.md|LICENSE",
-        r"(stylekit|eval)/([a-z_0-9]+/)*[a-z_0-9]+\.(py|js|css)",
+        r"(stylekit|eval|training)/([a-z_0-9]+/)*[a-z_0-9]+\.(py|js|css)",
         r"styles/README\.md|styles/[a-z0-9][a-z0-9_-]*/(style\.toml|[a-z0-9_-]+\.(jpg|png|webp)|[a-z0-9_-]+/[a-z0-9_-]+\.safetensors)",
         r"assets/([a-z0-9_-]+/)*[A-Za-z0-9_.-]+\.(md|txt|json|jpg|png|safetensors)",
     )
 )
-CODE = (re.compile(r"(stylekit|eval)/.+\.(py|js|css)"),)
+CODE = (re.compile(r"(stylekit|eval|training)/.+\.(py|js|css)"),)
 TEXTS = (".py", ".js", ".css", ".md", ".txt", ".toml", ".json")
 HEAD_KEYS = ("title", "sdk", "sdk_version", "app_file")  # what a Gradio Space cannot do without
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +17,8 @@ from stylekit.maps import WeightMap
 from stylekit.mix import StyleMix
 from stylekit.picture import StylePicture
 from stylekit.recipe import Recipe
+from stylekit.ui import stylize
+from stylekit.ui.choices import style_choices
 from stylekit.ui.own import MOST, TITLE, OwnStyles
 from tests.browser import (
     WAIT,
@@ -27,7 +30,9 @@ from tests.browser import (
     drop,
     fake_page,
     finish,
+    make_cards,
     paint,
+    serve,
     start,
     status,
     take,
@@ -199,6 +204,25 @@ def test_a_picture_dropped_on_the_styles_is_a_style(page: Page, paintings: list[
     drop(page, paintings[0], "#style")
     expect(tile(page, "Night sky 0")).to_be_checked(timeout=WAIT)
     expect(page.locator("#drop")).to_be_visible()
+
+
+def test_a_picture_stays_when_the_styles_change(
+    open_page: Callable[..., Page], pictures: dict[str, Path], paintings: list[Path], engine: FakeEngine
+) -> None:
+    cards = make_cards(pictures)
+    with gr.Blocks(analytics_enabled=False) as demo:
+        tab = stylize.create_tab(styles=lambda: cards, run=engine)
+        gr.Button("Fewer styles").click(lambda: gr.HTML(choices=style_choices(cards[:2])), None, tab.style)
+    with serve(demo) as url:
+        page = open_page(url)
+        begin_painting(page, pictures["photo.jpg"])
+        add(page, paintings[0], "Night sky 0")
+        button(page, "Fewer styles").click()
+        expect(page.locator("#style label")).to_have_count(3, timeout=WAIT)
+        assert tiles(page) == ["Pencil sketch", "Ukiyo-e", "Night sky 0"]
+        expect(tile(page, "Night sky 0")).to_be_checked()
+        offered = page.get_by_label("Add a style").locator("option").all_text_contents()  # the painter has noticed
+        assert offered == ["Add a style", "Ukiyo-e"]
 
 
 # ---- without a browser

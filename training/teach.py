@@ -50,14 +50,14 @@ GENERAL = POCKET_FOLDER / FILE
 SHOWN = PHOTOS / "astronaut.jpg"  # the photo of the previews and of the card
 MOST = 20  # pictures
 PAIRS = 36
-STEPS = 120
+STEPS = 100
 POLISH = 10  # last steps, which look at decoded pictures too
 SHOW_EVERY = 20  # steps between previews
 PREVIEW_SIDE = 384  # pixels
 RECIPE: dict[str, Any] = {
     "resolution": 256,
-    "batch": 4,
-    "lr": 5e-4,
+    "batch": 2,
+    "lr": 2e-3,
     "schedule": "linear",
     "warmup": 10,
     "beta2": 0.99,
@@ -70,7 +70,7 @@ RECIPE: dict[str, Any] = {
     "track": "none",
 }
 # seconds on two CPU cores; only their ratios count, for the time to go
-LOADING, PAIR, STEP, PREVIEW, CARD = 4.0, 0.9, 0.7, 1.0, 14.0
+LOADING, PAIR, STEP, PREVIEW, CARD = 2.0, 0.4, 0.8, 1.0, 6.0
 STAGE = re.compile(r"\.[a-z0-9][a-z0-9_-]*\.teaching-(\d+)")
 
 

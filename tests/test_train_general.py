@@ -16,7 +16,7 @@ from stylekit import adapters
 from stylekit.base import Base
 from stylekit.errors import SettingError, StyleError
 from stylekit.general import GeneralAdapter, PictureReader, load_general
-from training import picture_pairs, train_general
+from training import config, picture_pairs, train_general
 from training.train_general import GeneralTraining, Student, layer_shapes, whitening
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,3 +118,11 @@ def test_the_report_of_style_pictures(tmp_path: Path) -> None:
     sheet = Image.open(out / "sheet.jpg")
     assert np.asarray(sheet).std() > 10
     assert style_pictures.main(["--photos", str(photos / "none"), "--styles", str(styles), "--out", str(out)]) == 2
+
+
+def test_the_configuration_in_the_repository_is_valid() -> None:
+    path = ROOT / "training" / "configs" / "general" / "pocket.yaml"
+    settings = config.parse(GeneralTraining, ["--config", str(path), "--photos", "p", "--art", "a"], "x", "y")
+    assert settings.left_out is not None
+    assert (ROOT / settings.left_out).is_file()
+    assert sum(settings.shares.values()) == pytest.approx(1)

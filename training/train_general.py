@@ -1,6 +1,6 @@
 r"""Train the general adapter of a base: one adapter for every style picture (see `stylekit.general`).
 
-    python -m training.train_general --config training/configs/pocket/general.yaml --photos PHOTOS/ --art ART/ --work WORK/
+    python -m training.train_general --config training/configs/general/pocket.yaml --photos PHOTOS/ --art ART/ --work WORK/
 
 ART holds a folder for each kind of art. Pictures named in the file `left_out` are never trained on: the adapter is judged on those. The
 loss is the squared error of the latents; from `polish_from` on also, on decoded pictures, the distance of perceptual features, of their

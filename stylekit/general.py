@@ -45,7 +45,7 @@ class Manner:
 
 
 class GeneralAdapter(nn.Module):
-    """ranks: module path of the base's UNet -> rank. shapes: module path -> (shape of A's weight, shape of B's).
+    """shapes: module path of the base's UNet -> (shape of A's weight, shape of B's). dimensions: d, of the moments.
 
     Its parts: mean (d,) and axes (codes, d) turn moments into a whitened code, `factors` turns that into one number a rank; downs and ups
     are A and B.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,19 +24,42 @@ from tqdm import tqdm
 
 from eval.backbones import NAMES, STYLE_LAYERS, Backbone, load_backbone
 from eval.fid import FeatureStats
-from eval.methods import ClassicalNetwork, Vector
+from eval.methods import ClassicalNetwork, Vector, load_methods
 from eval.style import StyleAxis, grams, lab_pixels, style_axis
 from stylekit.errors import PictureError, StyleError
 from stylekit.features import moments
 from stylekit.images import SUFFIXES, open_picture, to_tensor, working_size
+from stylekit.styles import POCKET
+from stylekit.stylizer import Stylizer
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "references"
+PAINT_SIDE = 512  # pixels; long side at which methods paint
 SIDE = 256  # pixels; long side at which pictures are measured, that of most art in data sets: a stroke is to be as wide in both
 MOST = 128  # pictures of a style
 FEWEST = 20  # pictures for a line from photos to the style
 PHOTOS = "photos"  # folder of --art, and name of the committed numbers, of what is no style
 COLOURS = 2000  # pixels of a picture that count for its style's colours
 LPIPS_PICTURES, LPIPS_SIDE = 8, 128  # pictures, and pixels of the square they are compared in
+
+
+Paint = Callable[[Image.Image], Image.Image]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photos:
+    """What photos look like, which is no style. moments: (n, d). shifts: by how much a base's autoencoder moved them, (n, d), None if no
+    base was at hand."""
+
+    moments: torch.Tensor
+    shifts: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.shifts is not None and self.shifts.shape != self.moments.shape:
+            raise ValueError(f"{tuple(self.shifts.shape)} shifts of {tuple(self.moments.shape)} moments")
+
+    def every_second(self, start: int) -> Photos:
+        """Half of them."""
+        return Photos(moments=self.moments[start::2], shifts=None if self.shifts is None else self.shifts[start::2])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +86,10 @@ class Reference:
 
 
 def measure_art(
-    style: str, folder: Path, backbone: Backbone, network: ClassicalNetwork | None, photos: torch.Tensor | None = None, source: str = ""
+    style: str, folder: Path, backbone: Backbone, network: ClassicalNetwork | None, photos: Photos | None = None, source: str = ""
 ) -> Reference:
     """The reference of `style` from at most `MOST` of the pictures in `folder`, evenly from all; unreadable ones are passed over.
-    photos: moments of photos (n, d), for the line from them to the style."""
+    photos: for the line from them to the style."""
     total: dict[str, torch.Tensor] = {}
     vectors, manners, colours, seen = [], [], [], []
     squares: list[torch.Tensor] = []
@@ -86,15 +109,16 @@ def measure_art(
             squares.append(square(pixels).cpu())
     if len(vectors) < 2:
         raise StyleError(f"{folder} holds fewer than two pictures that can be read: name a folder of pictures of {style}.")
-    drawn = photos is not None and min(len(photos), len(manners)) >= FEWEST
+    manner = torch.stack(manners)
+    line = photos if photos is not None and min(len(photos.moments), len(manner)) >= FEWEST else None
     return Reference(
         style=style,
         backbone=backbone.name,
         count=len(vectors),
         grams={layer: gram.cpu() / len(vectors) for layer, gram in total.items()},
         vectors=torch.stack(vectors),
-        axis=style_axis(photos, torch.stack(manners)) if photos is not None and drawn else None,
-        checked=check_axis(photos, torch.stack(manners)) if photos is not None and drawn else None,
+        axis=style_axis(line.moments, manner, line.shifts) if line is not None else None,
+        checked=check_axis(line, manner) if line is not None else None,
         colours=FeatureStats.of(torch.from_numpy(np.concatenate(colours))),
         seen=np.mean(seen, axis=0) if seen else None,
         squares=torch.cat(squares),
@@ -102,21 +126,25 @@ def measure_art(
     )
 
 
-def measure_photos(folder: Path, backbone: Backbone) -> torch.Tensor:
-    """Moments (n, d) of at most `MOST` photos in `folder`."""
-    with torch.inference_mode():
-        pictures = tqdm(list(_pictures(folder)), desc=folder.name)
-        found = [moments(backbone.vgg(_pixels(picture, backbone)), STYLE_LAYERS)[0].cpu() for picture in pictures]
+def measure_photos(folder: Path, backbone: Backbone, through: Paint | None = None) -> Photos:
+    """At most `MOST` photos in `folder`. through: what sends a photo through the base's autoencoder and changes nothing else."""
+    found: list[torch.Tensor] = []
+    moved: list[torch.Tensor] = []
+    for picture in tqdm(list(_pictures(folder)), desc=folder.name):
+        found.append(_moments(picture, backbone))
+        if through is not None:
+            seen = through(picture.resize(working_size(picture.size, PAINT_SIDE), Image.Resampling.LANCZOS))
+            moved.append(_moments(seen, backbone) - found[-1])
     if len(found) < FEWEST:
         raise StyleError(f"{folder} holds {len(found)} photos that can be read: at least {FEWEST} are needed.")
-    return torch.stack(found)
+    return Photos(moments=torch.stack(found), shifts=torch.stack(moved) if moved else None)
 
 
-def check_axis(photos: torch.Tensor, art: torch.Tensor) -> tuple[float, float]:
+def check_axis(photos: Photos, art: torch.Tensor) -> tuple[float, float]:
     """Where photos and art lie on the line on average, each half measured on a line that the other half drew."""
-    halves = [(photos[i::2], art[i::2]) for i in (0, 1)]
-    axes = [style_axis(*half) for half in halves]
-    reached = [[float(axes[1 - i].reached(kind.double()).mean()) for kind in halves[i]] for i in (0, 1)]
+    halves = [(photos.every_second(i), art[i::2]) for i in (0, 1)]
+    axes = [style_axis(half.moments, its, half.shifts) for half, its in halves]
+    reached = [[float(axes[1 - i].reached(kind.double()).mean()) for kind in (half.moments, its)] for i, (half, its) in enumerate(halves)]
     return (reached[0][0] + reached[1][0]) / 2, (reached[0][1] + reached[1][1]) / 2
 
 
@@ -174,13 +202,19 @@ def load_reference(path: Path) -> Reference:
 
 
 def find_references(
-    styles: Sequence[str], backbone: Backbone, art: Path | None = None, network: ClassicalNetwork | None = None
+    styles: Sequence[str],
+    backbone: Backbone,
+    art: Path | None = None,
+    network: ClassicalNetwork | None = None,
+    through: Paint | None = None,
 ) -> dict[str, Reference]:
-    """Style -> its reference: from the folder of its name in `art`, else from the committed numbers, if they are of this backbone."""
+    """Style -> its reference: from the folder of its name in `art`, else from the committed numbers, if they are of this backbone.
+
+    through: what sends a photo through the base's autoencoder, for lines that do not see it."""
     if art is not None and not art.is_dir():
         raise StyleError(f"{art} is not a folder: name one with a folder of pictures for each style.")
     found = {}
-    photos = _photos(art, backbone) if art is not None else None
+    photos = _photos(art, backbone, through) if art is not None else None
     for style in styles:
         stored = FOLDER / f"{style}.safetensors"
         if art is not None and (art / style).is_dir():
@@ -200,12 +234,19 @@ def _save(tensors: Mapping[str, torch.Tensor], path: Path, card: Mapping[str, st
     part.replace(path)
 
 
-def _photos(art: Path, backbone: Backbone) -> torch.Tensor | None:
-    """Moments of photos: of the folder ``photos`` in `art`, else the committed ones, if they are of this backbone."""
+def _photos(art: Path, backbone: Backbone, through: Paint | None) -> Photos | None:
+    """The photos of the folder ``photos`` in `art`, else the committed numbers, if they are of this backbone."""
     if (art / PHOTOS).is_dir():
-        return measure_photos(art / PHOTOS, backbone)
+        return measure_photos(art / PHOTOS, backbone, through)
     with safe_open(FOLDER / f"{PHOTOS}.safetensors", "pt") as file:
-        return file.get_tensor("moments").double() if file.metadata()["backbone"] == backbone.name else None
+        if file.metadata()["backbone"] != backbone.name:
+            return None
+        return Photos(moments=file.get_tensor("moments").double(), shifts=file.get_tensor("shifts").double())
+
+
+def _moments(picture: Image.Image, backbone: Backbone) -> torch.Tensor:
+    with torch.inference_mode():
+        return moments(backbone.vgg(_pixels(picture, backbone)), STYLE_LAYERS)[0].cpu()
 
 
 def _pictures(folder: Path) -> Iterator[Image.Image]:
@@ -240,6 +281,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--art", type=Path, required=True, help="folder with a folder of pictures for each style, and one called photos")
     parser.add_argument("--sources", type=Path, help='JSON file: {"style": "where its pictures came from", ...}')
     parser.add_argument("--backbone", default="embedded", choices=NAMES)
+    parser.add_argument("--base", default=POCKET, help="the base whose autoencoder the lines are not to see")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder to write to")
     args = parser.parse_args(argv)
     try:
@@ -247,9 +289,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise StyleError(f"{args.art} is not a folder: name one with a folder of pictures for each style.")
         sources = json.loads(args.sources.read_text()) if args.sources else {}
         backbone, network = load_backbone(args.backbone), ClassicalNetwork()
-        photos = measure_photos(args.art / PHOTOS, backbone)
-        card = {"backbone": backbone.name, "count": str(len(photos)), "source": sources.get(PHOTOS, "")}
-        _save({"moments": photos.half()}, args.out / f"{PHOTOS}.safetensors", card)
+        (base,) = load_methods(["base"], Stylizer.open(args.base), args.base, {})
+        photos = measure_photos(args.art / PHOTOS, backbone, lambda photo: base.paint(photo, ""))
+        assert photos.shifts is not None  # there is a base
+        card = {"backbone": backbone.name, "base": args.base, "count": str(len(photos.moments)), "source": sources.get(PHOTOS, "")}
+        _save({"moments": photos.moments.half(), "shifts": photos.shifts.half()}, args.out / f"{PHOTOS}.safetensors", card)
         for folder in sorted(path for path in args.art.iterdir() if path.is_dir() and path.name != PHOTOS):
             reference = measure_art(folder.name, folder, backbone, network, photos, sources.get(folder.name, ""))
             save_reference(reference, args.out / f"{folder.name}.safetensors")

@@ -50,7 +50,8 @@ def make_plan(
         engine.library[style]  # says which there are
     networks = backbones.load_backbone(backbone, device)
     classical = ClassicalNetwork() if "classical" in methods else None
-    references = find_references(chosen, networks, art, classical)
+    (plain,) = load_methods(["base"], engine, base, {})
+    references = find_references(chosen, networks, art, classical, lambda photo: plain.paint(photo, ""))
     vectors = {style: reference.seen for style, reference in references.items() if reference.seen is not None}
     return Plan(
         styles=chosen,

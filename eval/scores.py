@@ -20,7 +20,7 @@ from PIL import Image
 from eval.backbones import CONTENT_LAYER, PATCH_LAYER, STYLE_LAYERS, Backbone
 from eval.methods import Method
 from eval.perceptual import cfsd, content_loss
-from eval.references import SIDE, Reference, square
+from eval.references import PAINT_SIDE, SIDE, Reference, square
 from eval.structure import ssim
 from eval.style import colour_distance, grams, lab_stats, style_loss
 from stylekit.errors import StyleError
@@ -28,7 +28,6 @@ from stylekit.features import moments
 from stylekit.images import open_picture, to_tensor, working_size
 
 FORMAT = 1
-PAINT_SIDE = 512  # pixels; long side at which methods paint and SSIM looks
 BATCH = 4  # pictures through the network at once
 THUMB = 320  # pixels; long side of a thumbnail
 

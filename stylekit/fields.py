@@ -16,21 +16,23 @@ from torch.nn import functional as F
 
 from stylekit.errors import SettingError
 from stylekit.filters import blur
+from stylekit.ink import lay_ink
 
 SECTORS = 8
 REACH = 1.6  # distance of a sector's centre in units of its width
 DECISION = 6  # power of a sector's variance: how clearly the calmest one wins
-RANGES = {"width": (0.5, 16), "passes": (1, 32), "contrast": (0.001, 1)}
+RANGES = {"width": (0.5, 16), "passes": (1, 32), "contrast": (0.001, 1), "ink": (0, 1)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fields:
     """width: of a sector in pixels, which goes with the smallest thing that stays. passes: how often. contrast: differences below it, in
-    units of [-1, 1], are no border."""
+    units of [-1, 1], are no border. ink: how black key lines lie on the borders, 0 for none."""
 
     width: float
     passes: int
     contrast: float = 0.1
+    ink: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -40,10 +42,10 @@ class Fields:
 
 
 def flatten(pixels: torch.Tensor, fields: Fields) -> torch.Tensor:
-    """(1, 3, H, W) in [-1, 1] as flat fields."""
+    """(1, 3, H, W) in [-1, 1] as flat fields, with key lines if there is ink."""
     for _ in range(round(fields.passes)):
         pixels = _calmest(pixels, fields)
-    return pixels
+    return lay_ink(pixels, fields.ink) if fields.ink else pixels
 
 
 def _calmest(pixels: torch.Tensor, fields: Fields) -> torch.Tensor:

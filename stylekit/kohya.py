@@ -177,14 +177,18 @@ def _write(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    usage = f"usage: python -m stylekit.kohya SRC.safetensors DST.safetensors [--to {{{','.join(FORMATS)}}}]"
     to = "kohya"
     match list(sys.argv[1:] if argv is None else argv):  # the engine knows no argparse, and three words need none
         case [source, target]:
             pass
         case [source, target, "--to", to] | ["--to", to, source, target] if to in FORMATS:
             pass
+        case ["--help"] | ["-h"]:
+            print(usage)
+            return 0
         case _:
-            print(f"usage: python -m stylekit.kohya SRC.safetensors DST.safetensors [--to {{{','.join(FORMATS)}}}]", file=sys.stderr)
+            print(usage, file=sys.stderr)
             return 2
     try:
         print(f"adapter written to {convert(source, target, to)}")

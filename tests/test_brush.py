@@ -24,7 +24,7 @@ def stripes(angle: float, size: int = 96) -> torch.Tensor:
 
 @pytest.mark.parametrize("angle", [0, 30, 90, 135])
 def test_directions_run_along_the_edges(angle: float) -> None:
-    field = brush.directions(luminance(stripes(angle)), BRUSH)
+    field = brush.directions(luminance(stripes(angle)), BRUSH.flow, BRUSH.rest)
     along = field[:, 0] * math.cos(math.radians(angle)) + field[:, 1] * math.sin(math.radians(angle))
     assert float(along[:, 16:-16, 16:-16].abs().min()) > 0.97
     assert torch.allclose(field.pow(2).sum(1), torch.ones(1), atol=1e-5)
@@ -33,7 +33,7 @@ def test_directions_run_along_the_edges(angle: float) -> None:
 @pytest.mark.parametrize("rest", [0, 40, -70])
 def test_a_plain_picture_has_strokes_at_rest(rest: float) -> None:
     plain = torch.zeros(1, 3, 64, 64)
-    field = brush.directions(luminance(plain), Brush(width=6, length=24, flow=8, rest=rest))
+    field = brush.directions(luminance(plain), flow=8, rest=rest)
     along = field[:, 0] * math.cos(math.radians(rest)) + field[:, 1] * math.sin(math.radians(rest))
     assert float(along.abs().min()) > 0.99
     drawn = brush.strokes(plain, Brush(width=6, length=24, flow=8, rest=0), seed=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,21 @@ from stylekit.recipe import Recipe
 ROOT = Path(__file__).resolve().parent.parent
 PHOTO = ROOT / "assets" / "photos" / "chelsea.jpg"
 SMALL = ["--size", "128"]
+
+
+COMMANDS = ["stylekit.__main__", "stylekit.kohya"]
+for folder in ("training", "eval"):
+    COMMANDS += [f"{folder}.{path.stem}" for path in sorted((ROOT / folder).glob("*.py")) if "def main(argv" in path.read_text()]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = importlib.import_module(name).main(["--help"])
+    except SystemExit as left:
+        code = left.code
+    assert code == 0
+    assert "usage: " in capsys.readouterr().out
 
 
 def test_one_photo_in_a_process_of_its_own(tmp_path: Path) -> None:

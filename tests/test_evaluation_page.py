@@ -17,7 +17,7 @@ import app
 from eval.report import EvalReport, write_report
 from stylekit.stylizer import Stylizer
 from stylekit.ui import evaluation, theme
-from tests.browser import PHONE, WAIT, chromium, serve
+from tests.browser import PHONE, WAIT, serve
 
 PHOTOS = Path(__file__).resolve().parent.parent / "assets" / "photos"
 DESKTOP = (1280, 900)
@@ -65,12 +65,6 @@ class FakeEvaluate:
             finished = True
         finally:
             self.closed_early += not finished
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from stylekit.styles import STYLES_FOLDER, StyleLibrary
 from stylekit.stylizer import Stylized
 from stylekit.ui import gallery
 from tests import hub_server
-from tests.browser import PHONE, WAIT, chromium, serve
+from tests.browser import PHONE, WAIT, serve
 from tests.hub_server import Hub
 from tests.test_hub import CARD, lora_bytes
 
@@ -60,12 +60,6 @@ def hub(patch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> 
 def url(hub: Hub) -> Iterator[str]:
     with serve(app.build(app.Settings())) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

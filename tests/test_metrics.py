@@ -199,6 +199,24 @@ def test_colour_distance_in_closed_form() -> None:
     assert style.colour_distance(plain((200, 30, 30)), plain((200, 30, 30))) == pytest.approx(0, abs=1e-6)
 
 
+def test_the_line_to_a_style_runs_from_photos_to_art() -> None:
+    photos, art = gaussian(200, 5), gaussian(150, 5, seed=1) + torch.tensor([2.0, 1, 0, 0, 0])
+    line = style.style_axis(photos, art)
+    assert float(line.reached(photos).mean()) == pytest.approx(0, abs=1e-9)
+    assert float(line.reached(art).mean()) == pytest.approx(1, abs=1e-9)
+    # with spread alike in all directions the best line is the straight one
+    assert torch.nn.functional.cosine_similarity(line.direction, art.mean(0) - photos.mean(0), dim=0) > 0.99
+
+
+def test_the_line_to_a_style_does_not_see_a_codec() -> None:
+    photos, art = gaussian(200, 5), gaussian(150, 5, seed=1) + torch.tensor([2.0, 1, 0, 0, 0])
+    shifts = gaussian(200, 5, scale=0.02, seed=2) + torch.tensor([0.0, 0.5, 0, 0, 0])  # half the way in one of the two directions
+    blind, plain = style.style_axis(photos, art, shifts), style.style_axis(photos, art)
+    assert float(plain.reached(photos + shifts).mean()) > 0.08
+    assert float(blind.reached(photos + shifts).mean()) == pytest.approx(0, abs=0.01)
+    assert float(blind.reached(art).mean()) == pytest.approx(1, abs=1e-9)
+
+
 def test_art_fid() -> None:
     assert style.art_fid(0, 0) == 1
     assert style.art_fid(0.5, 19) == 30

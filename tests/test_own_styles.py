@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from stylekit.errors import SettingError
 from stylekit.maps import WeightMap
@@ -25,10 +25,8 @@ from tests.browser import (
     FakeEngine,
     begin_painting,
     button,
-    chromium,
     download,
     drop,
-    fake_page,
     finish,
     make_cards,
     paint,
@@ -36,25 +34,7 @@ from tests.browser import (
     start,
     status,
     take,
-    visits,
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, FakeEngine, dict[str, Path]]]:
-    with fake_page(tmp_path_factory.mktemp("pictures")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def pictures(served: tuple[str, FakeEngine, dict[str, Path]]) -> dict[str, Path]:
-    return served[2]
 
 
 @pytest.fixture(scope="module")
@@ -65,23 +45,6 @@ def paintings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for number, path in enumerate(paths):
         Image.merge("RGB", (noise, noise.rotate(180), noise.point(lambda level, less=30 * number: max(0, level - less)))).save(path)
     return paths
-
-
-@pytest.fixture
-def engine(served: tuple[str, FakeEngine, dict[str, Path]]) -> FakeEngine:
-    served[1].reset()
-    return served[1]
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    with visits(browser) as open_:
-        yield open_
-
-
-@pytest.fixture
-def page(open_page: Callable[..., Page], served: tuple[str, FakeEngine, dict[str, Path]], engine: FakeEngine) -> Page:
-    return open_page(served[0])
 
 
 def give(page: Page, path: Path) -> None:

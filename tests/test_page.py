@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 import app
 from stylekit.errors import SettingError
@@ -23,9 +23,7 @@ from tests.browser import (
     WAIT,
     FakeEngine,
     button,
-    chromium,
     download,
-    fake_page,
     finish,
     missing,
     serve,
@@ -34,46 +32,11 @@ from tests.browser import (
     take,
     until,
     upload,
-    visits,
 )
 
 TEXT_PNG = "is not a picture stylekit can read"
 CUT_JPEG = "is damaged or cut off"
 EMPTY_PNG = "is empty (0 bytes)"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, FakeEngine, dict[str, Path]]]:
-    with fake_page(tmp_path_factory.mktemp("pictures")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def pictures(served: tuple[str, FakeEngine, dict[str, Path]]) -> dict[str, Path]:
-    return served[2]
-
-
-@pytest.fixture
-def engine(served: tuple[str, FakeEngine, dict[str, Path]]) -> FakeEngine:
-    served[1].reset()
-    return served[1]
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    with visits(browser) as open_:
-        yield open_
-
-
-@pytest.fixture
-def page(open_page: Callable[..., Page], served: tuple[str, FakeEngine, dict[str, Path]], engine: FakeEngine) -> Page:
-    return open_page(served[0])
 
 
 # ---- with the real engine

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 import app
 from stylekit.maps import WeightMap
@@ -21,10 +21,8 @@ from tests.browser import (
     FakeEngine,
     begin_painting,
     button,
-    chromium,
     download,
     drop,
-    fake_page,
     finish,
     paint,
     serve,
@@ -32,45 +30,15 @@ from tests.browser import (
     start,
     status,
     take,
-    visits,
 )
 
 SIZE = (300, 200)  # of photo.jpg
 SKY, GROUND = ((0.0, 0.1), (1.0, 0.1)), ((0.0, 0.9), (1.0, 0.9))  # strokes along the upper and the lower border
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, FakeEngine, dict[str, Path]]]:
-    with fake_page(tmp_path_factory.mktemp("pictures")) as found:
-        yield found
-
-
 @pytest.fixture
-def photo(served: tuple[str, FakeEngine, dict[str, Path]]) -> Path:
-    return served[2]["photo.jpg"]
-
-
-@pytest.fixture
-def engine(served: tuple[str, FakeEngine, dict[str, Path]]) -> FakeEngine:
-    served[1].reset()
-    return served[1]
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    with visits(browser) as open_:
-        yield open_
-
-
-@pytest.fixture
-def page(open_page: Callable[..., Page], served: tuple[str, FakeEngine, dict[str, Path]], engine: FakeEngine) -> Page:
-    return open_page(served[0])
+def photo(pictures: dict[str, Path]) -> Path:
+    return pictures["photo.jpg"]
 
 
 def hint(page: Page) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,13 +34,6 @@ TRAINING = {
     "sources": "secret",
     "settings": {"steps": 1400, "rank": 10, "trigger": "monet style", "photos": "holiday", "work": "private-work"},
 }
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with hub_server.serve() as running:
-        hub_server.aim_client(monkeypatch, running.url)
-        yield running
 
 
 @pytest.fixture

@@ -5,24 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stylekit.errors import StyleError
-from tests import hub_server
 from tests.hub_server import TOKEN, Hub
 from training import push_space
 
 REPO = "me/stylekit"
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with hub_server.serve() as running:
-        hub_server.aim_client(monkeypatch, running.url)
-        yield running
 
 
 @pytest.fixture

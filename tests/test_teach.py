@@ -25,7 +25,7 @@ from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
 from stylekit.styles import STYLES_FOLDER, Style, StyleLibrary
 from stylekit.stylizer import Stylizer
-from tests.browser import PHONE, WAIT, chromium, serve
+from tests.browser import PHONE, WAIT, serve
 from training import lessons, push, teach
 from training.lessons import Lesson
 
@@ -187,12 +187,6 @@ def test_a_title_makes_a_name() -> None:
 
 
 # ---- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 class FakeLesson:

@@ -39,7 +39,7 @@ def paint(picture: np.ndarray, seed: int, manner: Paint) -> tuple[torch.Tensor, 
     """Of `picture`, uint8 RGB (H, W, 3): its pixels (1, 3, H, W) with the underpainting, and the painting, uint8 RGB."""
     pixels = to_tensor(Image.fromarray(picture))
     light = (luminance(pixels) + 1) / 2
-    field = brush.directions(light, manner.brush)
+    field = brush.directions(light, manner.brush.flow, manner.brush.rest)
     heights = brush.strokes(pixels, manner.brush, seed)
     under = pixels + brush.colour(heights, manner.brush)
     s, fine = _array(heights), _array(brush.fineness(light))

@@ -46,6 +46,7 @@ def parse(
         text = field.metadata.get("help", "")
         if field.default not in (dataclasses.MISSING, None):
             text += f" (default: {field.default})"
+        text = text.replace("%", "%%")  # argparse fills % in
         if bool in (hints[field.name], *typing.get_args(hints[field.name])):
             parser.add_argument(name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
         else:

@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,11 +20,12 @@ import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from stylekit import brush, fields, filters
+from stylekit import brush, fields, filters, ink
 from stylekit.base import Base
 from stylekit.errors import PictureError, StyleError, UnknownStyleError
 from stylekit.fields import Fields, flatten
 from stylekit.images import open_picture, to_picture, to_tensor
+from stylekit.ink import lay_ink
 from stylekit.underpainting import Underpainting
 from training import brushwork, checkpoints, data, procedural, teacher
 from training.brushwork import PAINTERS, paint
@@ -34,14 +36,14 @@ from training.teacher import Teacher, load_teacher
 PROCEDURE = "procedure:"
 TEACHER = "teacher"
 TARGETS = (*PROCEDURES, *PAINTERS)
-FLAT = {"minimalism": Fields(width=2.5, passes=8), "ukiyoe": Fields(width=0.9, passes=5), TEACHER: Fields(width=0.9, passes=4)}
+FLAT = {"minimalism": Fields(width=2.5, passes=8), "ukiyoe": Fields(width=0.9, passes=5, ink=0.9), TEACHER: Fields(width=0.9, passes=4)}
 LONG_SIDES = (448, 544, 640)
 SIZES = 2  # of LONG_SIDES, for each photo
 UNIT = 1.15  # pixels; width of a fine line at every size (see training.procedural)
 TEACHER_PICTURES = 64  # pictures, evenly from all, whose manner is averaged
 TEACHER_SIDE = 512  # pixels of a square; the app's usual working size, so that marks are as broad as the teacher means them
 TEACHER_ZOOM = 0.6  # smallest share of a photo's short side that the teacher is shown
-MAKERS = (brush, fields, filters, brushwork, procedural, teacher)  # modules whose change makes other targets
+MAKERS = (brush, fields, filters, ink, brushwork, procedural, teacher)  # modules whose change makes other targets
 
 Made = tuple[torch.Tensor, torch.Tensor]
 
@@ -69,8 +71,10 @@ def make_pair(photo: Path, long_side: int, targets: str, phase: tuple[int, int] 
         pixels, painting = paint(np.asarray(cut), seed, PAINTERS[name])
         return pixels, to_tensor(Image.fromarray(painting))
     if name in FLAT:
-        pixels = flatten(to_tensor(cut), FLAT[name])
-        return pixels, to_tensor(Image.fromarray(PROCEDURES[name](np.asarray(to_picture(pixels)), unit=UNIT)))
+        flat = flatten(to_tensor(cut), replace(FLAT[name], ink=0.0))
+        target = to_tensor(Image.fromarray(PROCEDURES[name](np.asarray(to_picture(flat)), unit=UNIT)))
+        black = FLAT[name].ink
+        return (lay_ink(flat, black), lay_ink(target, black, flat)) if black else (flat, target)
     if name:
         return to_tensor(cut), to_tensor(Image.fromarray(PROCEDURES[name](np.asarray(cut), unit=UNIT)))
     path = next((p for p in data.list_pictures(Path(targets)) if p.stem == photo.stem), None)

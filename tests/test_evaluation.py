@@ -21,7 +21,7 @@ from eval.report import COLUMNS, EvalReport, make_report, read_report, write_rep
 from eval.scores import Fault, Plan, Score, score_photos
 from stylekit.errors import StyleError
 from stylekit.features import moments
-from stylekit.images import to_tensor
+from stylekit.images import open_picture, to_tensor, working_size
 from stylekit.stylizer import Stylizer
 
 PHOTOS = Path(__file__).resolve().parent.parent / "assets" / "photos"
@@ -269,6 +269,8 @@ def test_in_the_committed_reports_the_photo_is_first_in_content_and_last_in_styl
         found = [dict(row) for row in report.rows if row["style"] == style]
         (photo,) = (row for row in found if row["method"] == "identity")
         assert (photo["ssim"], photo["lpips"]) == pytest.approx((1, 0), abs=1e-9)
+        if name == "coco100":  # among twelve photos a single one can turn it
+            assert photo["style_loss"] == max(row["style_loss"] for row in found)
         for row in found:
             if photo.get("reached") is not None:
                 # the base alone is the photo through the autoencoder: of equal rank but for the chance of so many photos
@@ -279,16 +281,17 @@ def test_the_photo_and_the_base_alone_are_as_far_from_every_style(stylizer: Styl
     backbone = load_backbone("embedded")
     (base,) = load_methods(["base"], stylizer, "pocket", {})
     found: list[torch.Tensor] = []
-    for path in sorted(PHOTOS.glob("*.jpg"))[::2]:
-        with Image.open(path) as opened:
-            photo = opened.convert("RGB").resize((256, 256), Image.Resampling.LANCZOS)
-        pixels = torch.cat([to_tensor(photo), to_tensor(base.paint(photo, ""))])
+    for path in sorted(PHOTOS.glob("*.jpg")):
+        photo = open_picture(path)
+        photo = photo.resize(working_size(photo.size, references.PAINT_SIDE), Image.Resampling.LANCZOS)
+        small = working_size(photo.size, references.SIDE)
+        pair = [to_tensor(picture.resize(small, Image.Resampling.LANCZOS)) for picture in (photo, base.paint(photo, ""))]
         with torch.inference_mode():
-            found.append(moments(backbone.vgg(pixels), STYLE_LAYERS))
+            found.append(moments(backbone.vgg(torch.cat(pair)), STYLE_LAYERS))
     for style, reference in find_references(["monet", "vangogh", "ukiyoe", "sketch", "minimalism"], backbone).items():
         assert reference.axis is not None
         moved = torch.stack([reference.axis.reached(pair) for pair in found]).diff(dim=1)
-        assert abs(float(moved.mean())) < 0.05, style
+        assert abs(float(moved.mean())) < 0.03, style
 
 
 def test_classical_needs_no_art_on_a_fresh_clone(photo: Image.Image) -> None:

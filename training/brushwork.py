@@ -83,24 +83,24 @@ def monet_tone(lab: np.ndarray) -> np.ndarray:
 
 
 def vangogh_tone(lab: np.ndarray) -> np.ndarray:
-    """Prussian blue shade, chrome yellow light, strong colour."""
+    """Prussian blue shade, chrome yellow light, full colour that is not a photo's neon."""
     light = np.clip(lab[..., 0] / 100, 0, 1)
     shade, sun = np.clip(1 - light * 1.6, 0, 1), np.clip(light * 1.8 - 0.8, 0, 1)
     chroma = np.hypot(lab[..., 1], lab[..., 2]) + 1e-3
-    strong = 70 * np.tanh(chroma / 34) / chroma
-    return np.stack([14 + 76 * light**0.9, lab[..., 1] * strong + 2 * shade - 4 * sun, lab[..., 2] * strong - 26 * shade + 28 * sun], -1)
+    strong = 50 * np.tanh(chroma / 34) / chroma
+    return np.stack([18 + 70 * light**0.9, lab[..., 1] * strong + 2 * shade - 4 * sun, lab[..., 2] * strong - 26 * shade + 30 * sun], -1)
 
 
 MONET = Paint(
     brush=Brush(width=6, length=20, flow=8, rest=8, amount=0.16, respect=0.6), tone=monet_tone, drift=4, light=6.5, hue=9, relief=4
 )
 VANGOGH = Paint(
-    brush=Brush(width=8, length=44, flow=12, rest=28, amount=0.16, respect=0.45),
+    brush=Brush(width=7, length=40, flow=12, rest=28, amount=0.16, respect=0.45),
     tone=vangogh_tone,
     drift=5,
-    light=8,
+    light=7,
     hue=8,
-    relief=5,
-    outline=0.75,
+    relief=2.5,
+    outline=0.65,
 )
 PAINTERS = {"monet": MONET, "vangogh": VANGOGH}

@@ -44,9 +44,14 @@ def test_monet_has_no_black_and_violet_shade() -> None:
     assert float(lab[:, -16:, 2].mean()) > 2  # cream
 
 
-def test_van_gogh_is_louder_than_the_photo(coffee: np.ndarray) -> None:
-    chroma = [np.hypot(*np.moveaxis(to_lab(a)[..., 1:], -1, 0)).mean() for a in (coffee, paint(coffee, 0, PAINTERS["vangogh"])[1])]
-    assert chroma[1] > 1.1 * chroma[0]
+def test_van_gogh_gives_a_dull_photo_colour_and_takes_neon_from_a_loud_one(coffee: np.ndarray) -> None:
+    def chroma(picture: np.ndarray) -> float:
+        return float(np.hypot(*np.moveaxis(to_lab(picture)[..., 1:], -1, 0)).mean())
+
+    grey = coffee.mean(-1, keepdims=True)
+    dull, loud = (np.clip(grey + much * (coffee - grey), 0, 255).astype(np.uint8) for much in (0.3, 1.5))
+    assert chroma(paint(dull, 0, PAINTERS["vangogh"])[1]) > 1.2 * chroma(dull)
+    assert chroma(paint(loud, 0, PAINTERS["vangogh"])[1]) < 0.9 * chroma(loud)
 
 
 def test_a_pair_starts_from_the_underpainted_photo() -> None:

@@ -77,9 +77,9 @@ def monet_tone(lab: np.ndarray) -> np.ndarray:
     light = np.clip(lab[..., 0] / 100, 0, 1)
     shade = np.clip(1 - light * 1.5, 0, 1)
     chroma = np.hypot(lab[..., 1], lab[..., 2]) + 1e-3
-    fresh = 48 * np.tanh(chroma / 30) / chroma
-    warm = 8 * np.clip(light * 1.6 - 0.8, 0, 1)
-    return np.stack([24 + 68 * light**0.85, lab[..., 1] * fresh + 4 * shade, lab[..., 2] * fresh - 16 * shade + warm], -1)
+    fresh = 40 * np.tanh(chroma / 30) / chroma
+    warm = 10 * np.clip(light * 1.6 - 0.8, 0, 1)
+    return np.stack([24 + 68 * light**0.85, lab[..., 1] * fresh + 4 * shade, lab[..., 2] * fresh - 18 * shade + warm], -1)
 
 
 def vangogh_tone(lab: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def vangogh_tone(lab: np.ndarray) -> np.ndarray:
 
 
 MONET = Paint(
-    brush=Brush(width=6, length=20, flow=8, rest=8, amount=0.16, respect=0.6), tone=monet_tone, drift=4, light=6.5, hue=9, relief=4
+    brush=Brush(width=5, length=16, flow=8, rest=8, amount=0.16, respect=0.6), tone=monet_tone, drift=4, light=6, hue=9, relief=1.5
 )
 VANGOGH = Paint(
     brush=Brush(width=7, length=40, flow=12, rest=28, amount=0.16, respect=0.45),

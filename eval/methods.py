@@ -27,6 +27,7 @@ NAMES = ("identity", "base", "lora", "dreambooth", "classical")
 PLAIN = ("identity", "base")  # make one picture of a photo, whatever the style
 SUFFIX = "-dreambooth"  # monet-dreambooth is the DreamBooth of monet
 Vector = np.ndarray  # (1, 1, 1, 100) float32
+Paint = Callable[[Image.Image], Image.Image]
 
 
 class Stylizes(Protocol):
@@ -70,8 +71,8 @@ def _load(name: str, engine: Stylizes, base: str, vectors: Mapping[str, Vector])
     if name == "identity":
         return Method(name=name, paint=lambda photo, style: photo)
     if name == "base":
-        recipe, digest = Recipe(base=base), base_digest(base)
-        return Method(name=name, paint=lambda photo, style: engine.stylize(photo, recipe).image, key=lambda style: digest)
+        alone, digest = base_alone(engine, base), base_digest(base)
+        return Method(name=name, paint=lambda photo, style: alone(photo), key=lambda style: digest)
     if name == "classical":
         network = ClassicalNetwork()
         return Method(
@@ -81,6 +82,12 @@ def _load(name: str, engine: Stylizes, base: str, vectors: Mapping[str, Vector])
             key=lambda style: hashlib.sha256(vectors[style].tobytes()).hexdigest(),
         )
     return adapter_method(name, engine, base)
+
+
+def base_alone(engine: Stylizes, base: str) -> Paint:
+    """The base without any style: a photo through its autoencoder, and little else."""
+    recipe = Recipe(base=base)
+    return lambda photo: engine.stylize(photo, recipe).image
 
 
 def adapter_method(kind: str, engine: Stylizes, base: str, strength: float = 1.0) -> Method:

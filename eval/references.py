@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from eval.backbones import NAMES, STYLE_LAYERS, Backbone, load_backbone
 from eval.fid import FeatureStats
-from eval.methods import ClassicalNetwork, Vector, load_methods
+from eval.methods import ClassicalNetwork, Paint, Vector, base_alone
 from eval.style import StyleAxis, grams, lab_pixels, style_axis
 from stylekit.errors import PictureError, StyleError
 from stylekit.features import moments
@@ -40,9 +40,6 @@ FEWEST = 20  # pictures for a line from photos to the style
 PHOTOS = "photos"  # folder of --art, and name of the committed numbers, of what is no style
 COLOURS = 2000  # pixels of a picture that count for its style's colours
 LPIPS_PICTURES, LPIPS_SIDE = 8, 128  # pictures, and pixels of the square they are compared in
-
-
-Paint = Callable[[Image.Image], Image.Image]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,8 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise StyleError(f"{args.art} is not a folder: name one with a folder of pictures for each style.")
         sources = json.loads(args.sources.read_text()) if args.sources else {}
         backbone, network = load_backbone(args.backbone), ClassicalNetwork()
-        (base,) = load_methods(["base"], Stylizer.open(args.base), args.base, {})
-        photos = measure_photos(args.art / PHOTOS, backbone, lambda photo: base.paint(photo, ""))
+        photos = measure_photos(args.art / PHOTOS, backbone, base_alone(Stylizer.open(args.base), args.base))
         assert photos.shifts is not None  # there is a base
         card = {"backbone": backbone.name, "base": args.base, "count": str(len(photos.moments)), "source": sources.get(PHOTOS, "")}
         _save({"moments": photos.moments.half(), "shifts": photos.shifts.half()}, args.out / f"{PHOTOS}.safetensors", card)

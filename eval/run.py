@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from eval import backbones
-from eval.methods import NAMES, ClassicalNetwork, Stylizes, evaluated_styles, load_methods
+from eval.methods import NAMES, ClassicalNetwork, Stylizes, base_alone, evaluated_styles, load_methods
 from eval.references import find_references
 from eval.report import make_report, read_report, write_report
 from eval.scores import Fault, Plan, Score, score_photos
@@ -50,8 +50,7 @@ def make_plan(
         engine.library[style]  # says which there are
     networks = backbones.load_backbone(backbone, device)
     classical = ClassicalNetwork() if "classical" in methods else None
-    (plain,) = load_methods(["base"], engine, base, {})
-    references = find_references(chosen, networks, art, classical, lambda photo: plain.paint(photo, ""))
+    references = find_references(chosen, networks, art, classical, base_alone(engine, base))
     vectors = {style: reference.seen for style, reference in references.items() if reference.seen is not None}
     return Plan(
         styles=chosen,

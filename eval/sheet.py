@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from eval.methods import ClassicalNetwork
+from eval.methods import ClassicalNetwork, Paint
 from eval.references import FOLDER, load_reference
 from stylekit.errors import StyleError
 from stylekit.images import SUFFIXES, open_picture
@@ -24,7 +24,6 @@ from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
 from stylekit.stylizer import Stylizer
 
-Paint = Callable[[Image.Image], Image.Image]
 LABEL_HEIGHT = 28
 
 

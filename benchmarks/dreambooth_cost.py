@@ -29,8 +29,9 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from benchmarks.sd15_training import PHOTOS, WIDTHS, peak_memory, save_model  # noqa: E402
-from stylekit.base import POCKET  # noqa: E402
+from benchmarks.sd15_models import WIDTHS, save_model  # noqa: E402
+from benchmarks.sd15_training import PHOTOS, peak_memory  # noqa: E402
+from stylekit.base_card import POCKET  # noqa: E402
 from stylekit.errors import StyleError  # noqa: E402
 
 WARM_UP = 1  # steps that are not counted
@@ -56,11 +57,12 @@ class Options:
 
 def measure(options: Options) -> dict[str, Any]:
     """Takes the steps of one method and gives its figures."""
-    from training import loop, style_run, train_dreambooth, train_lora
-    from training.critic import Critic
-    from training.dreambooth_settings import DreamBoothTraining
-    from training.dreambooth_settings import defaults as dreambooth_defaults
-    from training.lora_settings import LoraTraining, defaults
+    from training.loop import loop
+    from training.objective.perceptual import PerceptualLosses
+    from training.style import dreambooth, lora, style_run
+    from training.style.dreambooth_settings import DreamBoothTraining
+    from training.style.dreambooth_settings import defaults as dreambooth_defaults
+    from training.style.lora_settings import LoraTraining, defaults
 
     work = Path(options.work)
     given: dict[str, Any] = {
@@ -81,18 +83,18 @@ def measure(options: Options) -> dict[str, Any]:
         "track": "none",
     }
     given |= {"photos": PHOTOS, "targets": "procedure:sketch", "own": 0.0} if options.base == POCKET else {"style_pictures": PHOTOS}
-    lora = options.method == "lora"
-    if not lora:  # class pictures are made once, whatever the method: not what is measured
+    is_lora = options.method == "lora"
+    if not is_lora:  # class pictures are made once, whatever the method: not what is measured
         given |= {"class_count": PICTURES, "class_pictures": PHOTOS}
         given |= {} if options.method == "default" else {"modules": options.method}
-    fallback = (defaults if lora else dreambooth_defaults)(given)
+    fallback = (defaults if is_lora else dreambooth_defaults)(given)
     settings = (LoraTraining if lora else DreamBoothTraining)(**{**fallback, **given})
-    method: Any = train_lora.LORA if lora else train_dreambooth.DREAMBOOTH
+    method: Any = lora.LORA if lora else dreambooth.DREAMBOOTH
     accelerator = loop.open_accelerator(settings, work)
     precision = loop.precision_of(settings, accelerator.device)
     base = style_run.open_base(settings, accelerator.device, precision)
-    material = method.gather(base, settings, "benchmark", lambda _: None)
-    trainee = method.prepare(base, settings, material, Critic(), precision)
+    training_set = method.gather(base, settings, "benchmark", lambda _: None)
+    trainee = method.prepare(base, settings, training_set, PerceptualLosses(), precision)
     seconds, cpu = [], []
     steps = style_run.training_steps(accelerator, trainee, settings, {})
     for _ in range(settings.steps):

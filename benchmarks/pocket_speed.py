@@ -27,7 +27,7 @@ def main() -> None:
     import torch
     from PIL import Image
 
-    from stylekit import adapters
+    from stylekit.adapters import apply
     from stylekit.images import to_tensor
     from stylekit.mix import StyleMix
     from stylekit.recipe import Recipe
@@ -56,7 +56,7 @@ def main() -> None:
         latents, embeds = base.encode(pixels), base.prompt_embeds()
 
         def apply_and_undo() -> None:
-            with adapters.applied(base.unet, {names[0]: 1.0}):
+            with apply.applied(base.unet, {names[0]: 1.0}):
                 pass
 
         parts = {

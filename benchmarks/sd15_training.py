@@ -33,9 +33,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
-from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel  # noqa: E402
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: E402
+from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: E402
+from transformers import CLIPTextModel, CLIPTokenizer  # noqa: E402
 
+from benchmarks.sd15_models import WIDTHS, save_model  # noqa: E402
 from stylekit.errors import StyleError  # noqa: E402
 
 PHOTOS = ROOT / "assets" / "photos"
@@ -43,28 +44,6 @@ RANK = 4
 LEARNING_RATE = 1e-4
 CAPTION = "a cat"
 WARM_UP = 1  # steps that are not counted
-WORDS = ("<|startoftext|>", "<|endoftext|>", "a</w>", "c", "a", "t</w>", "ca", "cat</w>")
-SCHEDULER = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "set_alpha_to_one": False,
-    "skip_prk_steps": True,
-    "steps_offset": 1,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Width:
-    """Widths of the three networks; the blocks, and the UNet's number of them, are Stable Diffusion 1.5's at any width."""
-
-    unet: tuple[int, ...]
-    vae: tuple[int, ...]
-    text: int
-    text_layers: int
-    text_heads: int
-    words: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,78 +70,14 @@ class Side:
     prepared: float  # seconds spent once on caches
 
 
-FULL = Width(unet=(320, 640, 1280, 1280), vae=(128, 256, 512, 512), text=768, text_layers=12, text_heads=12, words=49408)
-REDUCED = Width(unet=(32, 64, 128, 128), vae=(32, 32, 64, 64), text=64, text_layers=2, text_heads=4, words=1000)
-WIDTHS = {"full": FULL, "reduced": REDUCED}
-
-
-def build_unet(width: Width) -> UNet2DConditionModel:
-    """The UNet: diffusers' defaults are Stable Diffusion 1's blocks."""
-    return UNet2DConditionModel(sample_size=64, block_out_channels=width.unet, cross_attention_dim=width.text)
-
-
-def build_vae(width: Width) -> AutoencoderKL:
-    return AutoencoderKL(
-        block_out_channels=width.vae,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=2,
-        latent_channels=4,
-        norm_num_groups=32,
-        sample_size=512,
-        scaling_factor=0.18215,
-    )
-
-
-def build_text_encoder(width: Width) -> CLIPTextModel:
-    config = CLIPTextConfig(
-        vocab_size=width.words,
-        hidden_size=width.text,
-        intermediate_size=4 * width.text,
-        num_hidden_layers=width.text_layers,
-        num_attention_heads=width.text_heads,
-        max_position_embeddings=77,
-        hidden_act="quick_gelu",
-        projection_dim=width.text,
-        bos_token_id=0,
-        pad_token_id=1,
-        eos_token_id=2,
-    )
-    return CLIPTextModel(config)
-
-
-def save_model(folder: Path, width: Width) -> Path:
-    """A random model at `width` in diffusers' layout: UNet, autoencoder, text encoder, tokenizer of a few words, scheduler."""
-    torch.manual_seed(0)
-    for name, build in (("unet", build_unet), ("vae", build_vae), ("text_encoder", build_text_encoder)):
-        build(width).save_pretrained(folder / name)
-    PNDMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
-    tokenizer = folder / "tokenizer"
-    tokenizer.mkdir()
-    (tokenizer / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(WORDS)}))
-    (tokenizer / "merges.txt").write_text("#version: 0.2\nc a\nca t</w>\n")
-    CLIPTokenizer.from_pretrained(tokenizer, model_max_length=77).save_pretrained(tokenizer)
-    classes = {
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "scheduler": ["diffusers", "PNDMScheduler"],
-        "safety_checker": [None, None],
-        "feature_extractor": [None, None],
-    }
-    index = {"_class_name": "StableDiffusionPipeline", "requires_safety_checker": False, **classes}
-    (folder / "model_index.json").write_text(json.dumps(index))
-    return folder
-
-
 def our_side(options: Options) -> Side:
     """`training.train_lora` on pictures of a style, up to the point where its steps begin."""
-    from stylekit import adapters
-    from training import loop, style_run, train_lora
-    from training.critic import Critic
-    from training.lora_settings import LoraTraining
-    from training.material import gather
+    from stylekit.adapters import lora_file
+    from training.loop import loop
+    from training.objective.perceptual import PerceptualLosses
+    from training.style import lora, style_run
+    from training.style.lora_settings import LoraTraining
+    from training.style.training_set import gather
 
     work = Path(options.work)
     settings = LoraTraining(
@@ -188,14 +103,14 @@ def our_side(options: Options) -> Side:
     precision = loop.precision_of(settings, accelerator.device)
     base = style_run.open_base(settings, accelerator.device, precision)
     begun = time.perf_counter()
-    material = gather(base, settings, "benchmark", _quiet)
+    training_set = gather(base, settings, "benchmark", _quiet)
     prepared = time.perf_counter() - begun
-    trainee = train_lora.prepare(base, settings, material, Critic(), precision)
+    trainee = lora.prepare(base, settings, training_set, PerceptualLosses(), precision)
     average = loop.make_average(base.unet, settings)
     steps = style_run.training_steps(accelerator, trainee, settings, {}, average)
     return Side(
         step=lambda: next(steps).loss,
-        save=lambda: adapters.write_lora(base.unet, settings.style, settings.out / adapters.WEIGHTS_FILE),
+        save=lambda: lora_file.write_lora(base.unet, settings.style, settings.out / lora_file.WEIGHTS_FILE),
         parameters=sum(p.numel() for p in loop.trained(base.unet)),
         prepared=prepared,
     )

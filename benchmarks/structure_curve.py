@@ -24,11 +24,12 @@ from matplotlib.figure import Figure  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from stylekit.features import VGGFeatures, gram_matrix, load_vgg  # noqa: E402
-from stylekit.filters import blur, luminance  # noqa: E402
-from stylekit.images import SUFFIXES, open_picture, to_tensor  # noqa: E402
+from stylekit.formats import list_pictures  # noqa: E402
+from stylekit.images import open_picture, to_tensor  # noqa: E402
 from stylekit.mix import StyleMix  # noqa: E402
+from stylekit.pixels.filters import blur, luminance  # noqa: E402
+from stylekit.pixels.structure import keep_structure  # noqa: E402
 from stylekit.recipe import Recipe  # noqa: E402
-from stylekit.structure import keep_structure  # noqa: E402
 from stylekit.stylizer import Stylizer  # noqa: E402
 
 DIAL = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -102,7 +103,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="where to draw the curves")
     args = parser.parse_args()
     held_out = {int(line) for line in (ROOT / "assets" / "pocket" / "held_out.txt").read_text().split()}
-    files = sorted(p for p in args.photos.iterdir() if p.suffix.lower() in SUFFIXES)
+    files = list_pictures(args.photos, deep=False)
     coco = {int(p.stem[-12:]): p for p in files if p.stem[-12:].isdigit()}  # COCO names end in twelve digits
     chosen = [coco[i] for i in sorted(held_out & set(coco))] or files
     chosen = chosen[:: max(1, len(chosen) // args.count)][: args.count]

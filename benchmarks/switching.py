@@ -26,12 +26,12 @@ RANK = 8
 def main() -> None:
     import torch
 
-    from stylekit import adapters
+    from stylekit.adapters import apply, lora_file, lora_weights
     from stylekit.base import Base
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if sys.argv[1:] == ["sd15"]:
-        from benchmarks.sd15_training import FULL, build_unet
+        from benchmarks.sd15_models import FULL, build_unet
 
         unet = build_unet(FULL).to(device, torch.float16 if device == "cuda" else torch.float32).eval().requires_grad_(False)
         loras = [random_lora(unet, name) for name in ("a", "b")]
@@ -42,7 +42,7 @@ def main() -> None:
         unet = Base.open(device=device).unet
         paths = {style.name: style.adapter("pocket").path for style in list(StyleLibrary.open())[:2]}
         started = time.perf_counter()
-        loras = [adapters.read_lora(path, name) for name, path in paths.items()]
+        loras = [lora_file.read_lora(path, name) for name, path in paths.items()]
         read = (time.perf_counter() - started) / len(loras)
     name = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
     print(f"{name}, torch {torch.__version__}, {sum(p.numel() for p in unet.parameters()) / 1e6:.0f} M parameters")
@@ -60,17 +60,17 @@ def main() -> None:
             f"{label:44s} {1e3 * statistics.median(times):8.1f} ms median, {1e3 * min(times):.1f} fastest, {1e3 * max(times):.1f} slowest"
         )
 
-    def use(lora: adapters.LoraWeights) -> None:
-        with adapters.applied(unet, {lora.name: 1.0}):
+    def use(lora: lora_weights.LoraWeights) -> None:
+        with apply.applied(unet, {lora.name: 1.0}):
             pass
 
     with torch.inference_mode():
         loads, drops = [], []
         for _ in range(3):
-            loads.append(timed(lambda: adapters.inject(unet, first)))
-            drops.append(timed(lambda: adapters.eject(unet, first.name)))
+            loads.append(timed(lambda: apply.inject(unet, first)))
+            drops.append(timed(lambda: apply.eject(unet, first.name)))
         for lora in loras:
-            adapters.inject(unet, lora)
+            apply.inject(unet, lora)
             use(lora)
         switches = [timed(lambda lora=lora: use(lora)) for _ in range(RUNS) for lora in (first, second)]
     print(f"{'read and check the file':44s} {1e3 * read:8.1f} ms")
@@ -83,8 +83,8 @@ def random_lora(unet, name: str):  # type: ignore[no-untyped-def]
     import torch
     from torch import nn
 
-    from stylekit.adapters import LoraWeights
-    from training.train_lora import ATTENTION
+    from stylekit.adapters.lora_weights import LoraWeights
+    from training.style.lora import ATTENTION
 
     layers = {path: layer for path, layer in unet.named_modules() if isinstance(layer, nn.Linear) and path.endswith(ATTENTION)}
     modules = {path: (torch.randn(RANK, layer.in_features), torch.randn(layer.out_features, RANK)) for path, layer in layers.items()}

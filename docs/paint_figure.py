@@ -8,7 +8,6 @@ Everything is first filled with one style, then the suit is painted with another
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,17 +15,18 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import app
+from docs.browser import page_of_the_app
+from stylekit.errors import StyleError
 from stylekit.recipe import Recipe
-from stylekit.ui import theme
-from stylekit.ui.paint import COLOURS
+from stylekit.ui.painter.paint import COLOURS
 
 Point = tuple[float, float]  # pixels of the photo
 
-PHOTO = app.PHOTOS / "astronaut.jpg"
+PHOTO = app.PHOTOS_FOLDER / "astronaut.jpg"
 BACKDROP, FIGURE = "vangogh", "sketch"
 # fmt: off
 SUIT: list[Point] = [
@@ -44,7 +44,6 @@ HEAD: list[Point] = [
 # fmt: on
 THIN = 1  # brush, in percent of the long side
 GAP, STRIP = 12, 40  # pixels between the pictures, and under them for the words
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def strokes(outline: Sequence[Point], size: tuple[int, int], width: float) -> Iterator[list[Point]]:
@@ -101,10 +100,10 @@ def make(page: Page, folder: Path) -> tuple[Image.Image, Path]:
     page.mouse.move(2, 2)
     overlay = folder / "overlay.png"
     easel.screenshot(path=overlay)
-    page.get_by_role("button", name="Stylize", exact=True).click()
+    page.locator("#go").click()
     expect(page.locator("#status")).to_contain_text("Done in", timeout=300_000)
     with page.expect_download() as caught:
-        page.locator("#download").click()
+        page.locator("#frame .sk-download").click()
     result = folder / "result.png"
     caught.value.save_as(result)
     return Image.open(overlay).convert("RGB").resize(size, Image.Resampling.LANCZOS), result
@@ -131,23 +130,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Make the README's picture of painting, in a browser.")
     parser.add_argument("--out", type=Path, required=True, metavar="JPEG")
     args = parser.parse_args(argv)
-    browser_path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if browser_path is None:
-        print(f"stylekit: no browser: install one of {', '.join(BROWSERS)}", file=sys.stderr)
-        return 2
-    demo = app.build(app.Settings())
-    _, url, _ = demo.queue().launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", **theme.launch_options())
     try:
-        with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-            browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
-            page = browser.new_page(viewport={"width": 1280, "height": 1000})
-            page.goto(url)
-            expect(page.locator("#drop input[type=file]")).to_be_attached(timeout=60_000)
+        with page_of_the_app(1280, 1000) as page, tempfile.TemporaryDirectory() as folder:
             overlay, path = make(page, Path(folder))
-            browser.close()
             recipe, photo, result = Recipe.from_png(path), Image.open(PHOTO).convert("RGB"), Image.open(path).convert("RGB")
-    finally:
-        demo.close()
+    except StyleError as error:
+        print(f"stylekit: {error}", file=sys.stderr)
+        return 2
     untouched = np.sum([np.asarray(weight) for weight in recipe.mix.at(photo.size).values()], 0) == 0
     change = np.abs(np.asarray(photo, np.int16) - np.asarray(result, np.int16)).max(-1)[untouched].max()
     print(f"{recipe.mix}: {untouched.mean():.1%} of the photo left alone, changed there by at most {change} of 255")

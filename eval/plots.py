@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from eval.methods import PLAIN
 from eval.output import INK, PALE, bare, new_figure
 from eval.scores import Score
+from eval.table import EvalReport
+from stylekit.pixels.contact_sheet import captioned, contact_sheet, within
 
-if TYPE_CHECKING:
-    from eval.report import EvalReport
-
-HUES = {"identity": "#6c757d", "base": "#8c6d1f", "lora": "#b23a22", "dreambooth": "#6f4fae", "classical": "#0072b2"}
-MARKERS = {"identity": "X", "base": "D", "lora": "o", "dreambooth": "s", "classical": "^"}
+HUES = {
+    "identity": "#6c757d",
+    "base": "#8c6d1f",
+    "prompt": "#c2588f",
+    "hand": "#00875a",
+    "lora": "#b23a22",
+    "dreambooth": "#6f4fae",
+    "classical": "#0072b2",
+}
+MARKERS = {"identity": "X", "base": "D", "prompt": "v", "hand": "P", "lora": "o", "dreambooth": "s", "classical": "^"}
 TITLES = {
     "identity": "the photo itself",
     "base": "base alone",
-    "lora": "LoRA",
-    "dreambooth": "DreamBooth",
+    "prompt": "style's words alone",
+    "hand": "drawn by hand",
+    "lora": "LoRA alone",
+    "dreambooth": "DreamBooth alone",
     "classical": "classical network",
 }
 BARS = (
@@ -31,7 +40,7 @@ BARS = (
     ("reached", "style reached, higher is better"),
     ("seconds", "seconds a picture, median"),
 )
-CELL, GAP, LABEL = 190, 6, 20  # pixels of a picture's long side on a sheet, between pictures, and of a line of text
+CELL, GAP, MARGIN = 190, 12, 110  # pixels of a picture's long side on a sheet, between pairs, and for the names at the left
 
 
 def trade_off(report: EvalReport) -> Any:
@@ -80,43 +89,22 @@ def bars(report: EvalReport) -> Any:
                 at = np.array([j for j, _ in places]) + (i - (len(methods) - 1) / 2) * height
                 axis.barh(at, [value for _, value in places], height * 0.9, color=HUES[method], label=TITLES[method], zorder=2)
         axis.set_yticks(range(len(report.styles)), report.styles, fontsize=9.5, color=INK)
-        axis.invert_yaxis()
+        axis.set_ylim(len(report.styles) - 0.5, -0.5)  # also where the last ones have no number
         axis.set_title(title, loc="left", fontsize=10.5, color=INK)
     handles = {label: handle for axis in grid.ravel() for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(3, len(handles)), frameon=False, fontsize=9)
     return figure
 
 
 def sheet(picks: Mapping[str, Sequence[Score]], photos: Mapping[str, Score], cache: Path) -> Image.Image:
     """A row per style: each of `picks` beside its photo, from the thumbnails in `cache`, with what was measured below."""
-    columns = max(len(scores) for scores in picks.values())
-    width = 110 + columns * (2 * CELL + 3 * GAP)
     rows = [[_pair(score, photos, cache) for score in scores] for scores in picks.values()]
-    heights = [max(pair.height for pair in row) + GAP for row in rows]
-    page = Image.new("RGB", (width, sum(heights)), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(15)
-    top = 0
-    for style, row, height in zip(picks, rows, heights, strict=True):
-        draw.text((4, top + 8), style, fill=INK, font=font)
-        for column, pair in enumerate(row):
-            page.paste(pair, (110 + column * (2 * CELL + 3 * GAP), top))
-        top += height
-    return page
+    return contact_sheet(rows, names=list(picks), gap=GAP, margin=MARGIN)
 
 
 def _pair(score: Score, photos: Mapping[str, Score], cache: Path) -> Image.Image:
     thumbs = [cache / photos[score.photo].thumb] if score.photo in photos else []
-    pictures = [_fit(Image.open(path).convert("RGB")) for path in [*thumbs, cache / score.thumb]]
-    tallest = max(picture.height for picture in pictures)
-    pair = Image.new("RGB", (2 * CELL + GAP, tallest + LABEL), "white")
-    for i, picture in enumerate(pictures):
-        pair.paste(picture, (i * (CELL + 2) + (CELL - picture.width) // 2, 0))
-    reached = score.to_style[score.style].get("reached")
+    pictures = [within(Image.open(path).convert("RGB"), CELL) for path in [*thumbs, cache / score.thumb]]
+    reached = score.to_style.get(score.style, {}).get("reached")
     text = f"LPIPS {score.lpips:.2f}   SSIM {score.ssim:.2f}" + (f"   style {reached:.2f}" if reached is not None else "")
-    ImageDraw.Draw(pair).text((0, tallest + 3), text, fill="#555555", font=ImageFont.load_default(11))
-    return pair
-
-
-def _fit(picture: Image.Image) -> Image.Image:
-    k = CELL / max(picture.size)
-    return picture.resize((max(1, round(picture.width * k)), max(1, round(picture.height * k))), Image.Resampling.LANCZOS)
+    return captioned(contact_sheet([pictures], gap=2), text)

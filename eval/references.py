@@ -19,24 +19,27 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from tqdm import tqdm
 
 from eval.backbones import NAMES, STYLE_LAYERS, Backbone, load_backbone
-from eval.fid import FeatureStats
 from eval.methods import ClassicalNetwork, Paint, Vector, base_alone
-from eval.style import StyleAxis, grams, lab_pixels, style_axis
+from eval.metrics.fid import FeatureStats
+from eval.metrics.style import StyleAxis, grams, lab_pixels, style_axis
+from stylekit.base_card import POCKET
 from stylekit.errors import PictureError, StyleError
 from stylekit.features import moments
-from stylekit.images import SUFFIXES, open_picture, to_tensor, working_size
-from stylekit.styles import POCKET
+from stylekit.formats import list_pictures
+from stylekit.images import open_picture, to_tensor, working_size
+from stylekit.storage.files import write_whole
+from stylekit.storage.paths import ASSETS
+from stylekit.storage.tensorfile import write_tensors
 from stylekit.stylizer import Stylizer
 
-FOLDER = Path(__file__).resolve().parent.parent / "assets" / "references"
+FOLDER = ASSETS / "references"
 PAINT_SIDE = 512  # pixels; long side at which methods paint
-SIDE = 256  # pixels; long side at which pictures are measured, that of most art in data sets: a stroke is to be as wide in both
-MOST = 128  # pictures of a style
-FEWEST = 20  # pictures for a line from photos to the style
+MEASURE_SIDE = 256  # pixels; long side at which pictures are measured, that of most art in data sets: a stroke is to be as wide in both
+MOST_PICTURES = 128  # pictures of a style
+FEWEST_PICTURES = 20  # pictures for a line from photos to the style
 PHOTOS = "photos"  # folder of --art, and name of the committed numbers, of what is no style
 COLOURS = 2000  # pixels of a picture that count for its style's colours
 LPIPS_PICTURES, LPIPS_SIDE = 8, 128  # pictures, and pixels of the square they are compared in
@@ -85,7 +88,7 @@ class Reference:
 def measure_art(
     style: str, folder: Path, backbone: Backbone, network: ClassicalNetwork | None, photos: Photos | None = None, source: str = ""
 ) -> Reference:
-    """The reference of `style` from at most `MOST` of the pictures in `folder`, evenly from all; unreadable ones are passed over.
+    """The reference of `style` from at most `MOST_PICTURES` of the pictures in `folder`, evenly from all; unreadable ones are passed over.
     photos: for the line from them to the style."""
     total: dict[str, torch.Tensor] = {}
     vectors, manners, colours, seen = [], [], [], []
@@ -107,7 +110,7 @@ def measure_art(
     if len(vectors) < 2:
         raise StyleError(f"{folder} holds fewer than two pictures that can be read: name a folder of pictures of {style}.")
     manner = torch.stack(manners)
-    line = photos if photos is not None and min(len(photos.moments), len(manner)) >= FEWEST else None
+    line = photos if photos is not None and min(len(photos.moments), len(manner)) >= FEWEST_PICTURES else None
     return Reference(
         style=style,
         backbone=backbone.name,
@@ -124,7 +127,7 @@ def measure_art(
 
 
 def measure_photos(folder: Path, backbone: Backbone, through: Paint | None = None) -> Photos:
-    """At most `MOST` photos in `folder`. through: what sends a photo through the base's autoencoder and changes nothing else."""
+    """At most `MOST_PICTURES` photos in `folder`. through: what sends a photo through the base's autoencoder and changes nothing else."""
     found: list[torch.Tensor] = []
     moved: list[torch.Tensor] = []
     for picture in tqdm(list(_pictures(folder)), desc=folder.name):
@@ -132,8 +135,8 @@ def measure_photos(folder: Path, backbone: Backbone, through: Paint | None = Non
         if through is not None:
             seen = through(picture.resize(working_size(picture.size, PAINT_SIDE), Image.Resampling.LANCZOS))
             moved.append(_moments(seen, backbone) - found[-1])
-    if len(found) < FEWEST:
-        raise StyleError(f"{folder} holds {len(found)} photos that can be read: at least {FEWEST} are needed.")
+    if len(found) < FEWEST_PICTURES:
+        raise StyleError(f"{folder} holds {len(found)} photos that can be read: at least {FEWEST_PICTURES} are needed.")
     return Photos(moments=torch.stack(found), shifts=torch.stack(moved) if moved else None)
 
 
@@ -224,11 +227,7 @@ def find_references(
 
 
 def _save(tensors: Mapping[str, torch.Tensor], path: Path, card: Mapping[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(dict(tensors), part, dict(card))
-    part.chmod(0o644)  # safetensors lets nobody else read it
-    part.replace(path)
+    write_whole(path, lambda part: write_tensors(tensors, part, card))
 
 
 def _photos(art: Path, backbone: Backbone, through: Paint | None) -> Photos | None:
@@ -247,9 +246,9 @@ def _moments(picture: Image.Image, backbone: Backbone) -> torch.Tensor:
 
 
 def _pictures(folder: Path) -> Iterator[Image.Image]:
-    """Evenly at most `MOST`."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
-    for path in paths[:: max(1, -(-len(paths) // MOST))]:
+    """Evenly at most `MOST_PICTURES`."""
+    paths = list_pictures(folder)
+    for path in paths[:: max(1, -(-len(paths) // MOST_PICTURES))]:
         try:
             yield open_picture(path)
         except PictureError:
@@ -257,7 +256,7 @@ def _pictures(folder: Path) -> Iterator[Image.Image]:
 
 
 def _pixels(picture: Image.Image, backbone: Backbone) -> torch.Tensor:
-    return to_tensor(picture.resize(working_size(picture.size, SIDE), Image.Resampling.LANCZOS)).to(backbone.device)
+    return to_tensor(picture.resize(working_size(picture.size, MEASURE_SIDE), Image.Resampling.LANCZOS)).to(backbone.device)
 
 
 def _upper(gram: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Evaluate styles: every method on the same photos, with the same measures, as one report.
 
-    python -m eval.run --photos DIR --styles all --methods identity,base,lora,dreambooth,classical --out DIR
+    python -m eval.run --photos DIR --styles all --methods identity,base,hand,lora,dreambooth,classical --limits --out DIR
 
 Interrupt it when you like: the same command goes on where it stopped. ``accelerate launch --num_processes 2 -m eval.run ...`` splits the
 photos over processes; their seconds are those of a machine that is shared. A photo that fails is named in the report and does not stop it.
@@ -12,24 +12,28 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from eval import backbones
+from eval.limits import LIMIT_PHOTOS, Limit, find_limits
 from eval.methods import NAMES, ClassicalNetwork, Stylizes, base_alone, evaluated_styles, load_methods
 from eval.references import find_references
-from eval.report import make_report, read_report, write_report
+from eval.report import make_report, write_report
 from eval.scores import Fault, Plan, Score, score_photos
+from eval.table import read_report
+from stylekit.base_card import POCKET
+from stylekit.batch.processes import Processes, processes
 from stylekit.errors import StyleError
-from stylekit.images import SUFFIXES
-from stylekit.styles import POCKET, STYLES_FOLDER
+from stylekit.formats import list_pictures
+from stylekit.storage.paths import STYLES_FOLDER
+from stylekit.stylizer import Stylizer
 
 CACHE = "cache"  # below the report's folder: what is finished, for going on
-DEFAULT_METHODS = ("identity", "base", "lora", "dreambooth", "classical")
+DEFAULT_METHODS = ("identity", "base", "hand", "lora", "dreambooth", "classical")
 
 
 def make_plan(
@@ -68,16 +72,18 @@ def list_photos(places: Sequence[Path], names: Path | None = None, limit: int | 
     for place in places:
         if not place.exists():
             raise StyleError(f"{place} does not exist: name a picture or a folder of pictures.")
-        found = place.rglob("*") if place.is_dir() else [place]
-        photos += [path for path in found if place.is_file() or (path.suffix.lower() in SUFFIXES and not path.name.startswith("."))]
+        photos += list_pictures(place) if place.is_dir() else [place]
     photos.sort(key=lambda path: path.name)
     if names is not None:
         photos = _named(photos, names)
     if not photos:
         raise StyleError("There are no photos: name picture files, or folders that hold some.")
-    if limit is not None and limit < len(photos):
-        photos = [photos[i * len(photos) // limit] for i in range(limit)]
-    return photos
+    return photos if limit is None else _evenly(photos, limit)
+
+
+def _evenly(photos: list[Path], count: int) -> list[Path]:
+    """At most `count` of the photos."""
+    return [photos[i * len(photos) // count] for i in range(count)] if count < len(photos) else photos
 
 
 def evaluate(photos: Sequence[Path], plan: Plan) -> Iterator[tuple[int, int, Score | Fault]]:
@@ -111,21 +117,6 @@ def machine() -> str:
     return f"{cores} CPU cores, {threads} thread{'s' * (threads > 1)}"
 
 
-@contextmanager
-def processes() -> Iterator[tuple[int, int, Callable[[], None]]]:
-    """(index of this process, how many there are, wait for the others), as accelerate or torchrun started them."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield 0, 1, lambda: None
-        return
-    from accelerate import PartialState
-
-    state = PartialState(cpu=not torch.cuda.is_available())
-    try:
-        yield state.process_index, state.num_processes, state.wait_for_everyone
-    finally:
-        state.destroy_process_group()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.run", description="Compare methods on the same photos and styles.")
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="picture files or folders")
@@ -141,22 +132,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--style-cards", type=Path, default=STYLES_FOLDER, help="folder of style cards")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--title", default="Evaluation", help="of the report")
+    parser.add_argument(
+        "--limits",
+        type=int,
+        nargs="?",
+        const=LIMIT_PHOTOS,
+        metavar="N",
+        help=f"find for each style the strongest setting that meets the targets for SSIM and LPIPS, on N photos (default: {LIMIT_PHOTOS})",
+    )
     parser.add_argument("--no-sheets", action="store_true", help="show no picture, for photos whose licences forbid it")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report; what it did last time is used again")
     args = parser.parse_args(argv)
     try:
-        with processes() as (index, count, wait):
-            return _run(args, index, count, wait)
+        with processes() as team:
+            return _run(args, team)
     except StyleError as error:
         print(f"eval: {error}", file=sys.stderr)
         return 2
 
 
-def _run(args: argparse.Namespace, index: int, count: int, wait: Callable[[], None]) -> int:
-    from stylekit.stylizer import Stylizer
-
-    if args.limit is not None and args.limit < 1:
-        raise StyleError(f"--limit is {args.limit}: it must be at least 1.")
+def _run(args: argparse.Namespace, team: Processes) -> int:
+    for option in ("limit", "limits"):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise StyleError(f"--{option} is {value}: it must be at least 1.")
     if args.out.exists() and not args.out.is_dir():
         raise StyleError(f"{args.out} is a file: choose a folder for --out.")
     photos = list_photos(args.photos, args.names, args.limit)
@@ -173,27 +172,50 @@ def _run(args: argparse.Namespace, index: int, count: int, wait: Callable[[], No
     )
     _keep_backbones_apart(args.out, plan)
     events: list[Score | Fault] = []
-    with tqdm(total=len(photos[index::count]) * len(plan.jobs), desc="pictures", disable=index > 0, smoothing=0.02) as bar:
-        for done, _, event in evaluate(photos[index::count], plan):
+    with tqdm(total=len(photos[team.index :: team.count]) * len(plan.jobs), desc="pictures", disable=team.index > 0, smoothing=0.02) as bar:
+        for done, _, event in evaluate(photos[team.index :: team.count], plan):
             events.append(event)
             bar.update(done - bar.n)
             if isinstance(event, Fault):
                 bar.write(f"{event.photo} {event.method} {event.style}: {event.reason}", file=sys.stderr)
-    wait()
-    if index > 0:
+    team.wait()
+    if team.index > 0:
         return 0
-    if count > 1:
+    if team.count > 1:
         events = [event for _, _, event in evaluate(photos, plan)]  # it is all in the cache by now, whoever made it
-    where = machine() + (f", {count} processes at once" if count > 1 else "")
-    _write(events, plan, args.out, title=args.title, base=engine.base.name, machine=where, sheets=not args.no_sheets)
+    found = _limits(_evenly(photos, args.limits), plan, engine) if args.limits else []
+    where = machine() + (f", {team.count} processes at once" if team.count > 1 else "")
+    _write(events, plan, args.out, title=args.title, base=engine.base.name, machine=where, sheets=not args.no_sheets, limits=found)
     print(args.out / "report.md")
     return 0
 
 
-def _write(events: Sequence[Score | Fault], plan: Plan, out: Path, *, title: str, base: str, machine: str, sheets: bool) -> None:
+def _limits(photos: Sequence[Path], plan: Plan, engine: Stylizer) -> list[Limit]:
+    """How far the dial of each style goes while the targets hold."""
+    found = []
+    with tqdm(total=len(plan.styles), desc="limits") as bar:
+        for style, strength, limit in find_limits(photos, plan, engine, engine.base.name):
+            bar.set_postfix_str(f"{style} {strength:.2f}")
+            if limit is not None:
+                found.append(limit)
+                bar.update()
+    return found
+
+
+def _write(
+    events: Sequence[Score | Fault],
+    plan: Plan,
+    out: Path,
+    *,
+    title: str,
+    base: str,
+    machine: str,
+    sheets: bool,
+    limits: Sequence[Limit] = (),
+) -> None:
     scores = [event for event in events if isinstance(event, Score)]
     faults = [event for event in events if isinstance(event, Fault)]
-    report = make_report(scores, faults, plan, title=title, base=base, machine=machine)
+    report = make_report(scores, faults, plan, title=title, base=base, machine=machine, limits=limits)
     write_report(report, scores, plan.cache, out, sheets=sheets)
 
 

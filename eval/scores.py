@@ -6,9 +6,7 @@ adapter, base, networks, references); with another key it is made again.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,13 +17,15 @@ from PIL import Image
 
 from eval.backbones import CONTENT_LAYER, PATCH_LAYER, STYLE_LAYERS, Backbone
 from eval.methods import Method
-from eval.perceptual import cfsd, content_loss
-from eval.references import PAINT_SIDE, SIDE, Reference, square
-from eval.structure import ssim
-from eval.style import colour_distance, grams, lab_stats, style_loss
+from eval.metrics.perceptual import cfsd, content_loss
+from eval.metrics.ssim import ssim
+from eval.metrics.style import colour_distance, grams, lab_stats, style_loss
+from eval.references import MEASURE_SIDE, PAINT_SIDE, Reference, square
 from stylekit.errors import StyleError
 from stylekit.features import moments
 from stylekit.images import open_picture, to_tensor, working_size
+from stylekit.storage import digests
+from stylekit.storage.files import write_whole
 
 FORMAT = 1
 BATCH = 4  # pictures through the network at once
@@ -100,7 +100,7 @@ def score_photos(photos: Sequence[Path], plan: Plan) -> Iterator[Score | Fault]:
     warm: set[tuple[str, str]] = set()
     for path in photos:
         try:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = digests.of_file(path)
             photo = open_picture(path)
         except (StyleError, OSError) as error:
             yield Fault(photo=path.name, method="", style="", reason=str(error))
@@ -178,7 +178,7 @@ def _look(photo: Image.Image, backbone: Backbone) -> tuple[torch.Tensor, dict[st
 
 
 def _small(picture: Image.Image) -> torch.Tensor:
-    return to_tensor(picture.resize(working_size(picture.size, SIDE), Image.Resampling.LANCZOS))
+    return to_tensor(picture.resize(working_size(picture.size, MEASURE_SIDE), Image.Resampling.LANCZOS))
 
 
 def _measure(
@@ -234,22 +234,19 @@ def _to_style(
 
 
 def _place(plan: Plan, digest: str, method: Method, style: str) -> Path:
-    return plan.cache / digest[:16] / f"{method.name}{'-' if style else ''}{style}.json"
+    return plan.cache / digest / f"{method.name}{'-' if style else ''}{style}.json"
 
 
 def _key(plan: Plan, digest: str, method: Method, style: str) -> str:
     """Of everything that a score depends on."""
     targets = plan.styles if method.plain else [style]
     references = [(s, _digest(plan.references[s])) for s in targets if s in plan.references]
-    parts = [FORMAT, digest, method.name, style, method.key(style), plan.backbone.label, PAINT_SIDE, SIDE, references]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    parts = [FORMAT, digest, method.name, style, method.key(style), plan.backbone.label, PAINT_SIDE, MEASURE_SIDE, references]
+    return digests.of_bytes(json.dumps(parts).encode())
 
 
 def _digest(reference: Reference) -> str:
-    numbers = hashlib.sha256(reference.vectors.numpy().tobytes())
-    numbers.update(b"" if reference.axis is None else reference.axis.direction.numpy().tobytes())
-    numbers.update(b"" if reference.squares is None else reference.squares.numpy().tobytes())
-    return numbers.hexdigest()
+    return digests.of_values([reference.vectors, reference.axis and reference.axis.direction, reference.squares])
 
 
 def _stored(place: Path, key: str) -> Score | None:
@@ -261,10 +258,6 @@ def _stored(place: Path, key: str) -> Score | None:
 
 
 def _store(place: Path, score: Score, key: str, picture: Image.Image) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
     thumb = picture.resize(working_size(picture.size, THUMB), Image.Resampling.LANCZOS)
-    thumb.save(place.with_suffix(".jpg.part"), format="JPEG", quality=90)
-    os.replace(place.with_suffix(".jpg.part"), place.with_suffix(".jpg"))
-    part = place.with_suffix(".part")
-    part.write_text(json.dumps({"key": key, "score": asdict(score)}))
-    os.replace(part, place)
+    write_whole(place.with_suffix(".jpg"), lambda part: thumb.save(part, format="JPEG", quality=90))
+    write_whole(place, lambda part: part.write_text(json.dumps({"key": key, "score": asdict(score)})))

@@ -13,35 +13,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from tqdm import tqdm
 
 from eval.methods import ClassicalNetwork, Paint
 from eval.references import FOLDER, load_reference
 from stylekit.errors import StyleError
-from stylekit.images import SUFFIXES, open_picture
+from stylekit.formats import list_pictures
+from stylekit.images import open_picture
 from stylekit.mix import StyleMix
+from stylekit.pixels.contact_sheet import contact_sheet, within
 from stylekit.recipe import Recipe
+from stylekit.storage.naming import is_one_of
 from stylekit.stylizer import Stylizer
 
-LABEL_HEIGHT = 28
 
-
-def contact_sheet(photos: Sequence[Image.Image], columns: Sequence[tuple[str, Paint]], cell: int) -> Image.Image:
+def sheet(photos: Sequence[Image.Image], columns: Sequence[tuple[str, Paint]], cell: int) -> Image.Image:
     """A row per photo, a column per (title, method); every picture fits a `cell` x `cell` square, rows as low as they can be."""
-    small = [photo.resize(_fit(photo.size, cell), Image.Resampling.LANCZOS) for photo in photos]
-    height = LABEL_HEIGHT + sum(picture.height + 4 for picture in small)
-    sheet = Image.new("RGB", (len(columns) * (cell + 4) - 4, height), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    for column, (title, _) in enumerate(columns):
-        draw.text((column * (cell + 4) + 4, 5), title, fill="black", font=font)
-    top = LABEL_HEIGHT
-    for photo, thumb in zip(tqdm(photos, desc="sheet"), small, strict=True):
-        for column, (_, paint) in enumerate(columns):
-            result = paint(photo).resize(thumb.size, Image.Resampling.LANCZOS)
-            sheet.paste(result, (column * (cell + 4) + (cell - thumb.width) // 2, top))
-        top += thumb.height + 4
-    return sheet
+    rows = [[within(paint(photo), cell) for _, paint in columns] for photo in tqdm(photos, desc="sheet")]
+    return contact_sheet(rows, titles=[title for title, _ in columns])
 
 
 def classical(style: str, art: Path | None = None) -> Paint:
@@ -59,11 +49,6 @@ def pocket(stylizer: Stylizer, style: str) -> Paint:
     return lambda photo: stylizer.stylize(photo, recipe).image
 
 
-def _fit(size: tuple[int, int], side: int) -> tuple[int, int]:
-    k = side / max(size)
-    return max(1, round(size[0] * k)), max(1, round(size[1] * k))
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.sheet", description="A contact sheet of photos by several methods.")
     parser.add_argument("--photos", type=Path, required=True, nargs="+", help="picture files or folders")
@@ -78,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = args.styles.split(",")
         if args.art and len(args.art) != len(names):
             raise StyleError(f"{len(args.art)} style pictures for {len(names)} styles: give one for each, or none.")
-        paths = [p for item in args.photos for p in (sorted(item.iterdir()) if item.is_dir() else [item]) if p.suffix.lower() in SUFFIXES]
+        paths = [path for item in args.photos for path in (list_pictures(item, deep=False) if item.is_dir() else [item])]
+        if is_one_of(args.out, [*paths, *(args.art or [])]):
+            raise StyleError(f"{args.out} is one of the pictures to be shown: write the sheet elsewhere.")
         stylizer = Stylizer.open()
         columns: list[tuple[str, Paint]] = [("photo", lambda photo: photo)]
         for i, name in enumerate(names):
@@ -86,9 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.art is not None:
                 columns.append((f"{name}, classical", classical(name, *args.art[i : i + 1])))
             columns.append((f"{name}, stylekit", pocket(stylizer, name)))
-        sheet = contact_sheet([open_picture(p) for p in paths], columns, args.cell)
+        page = sheet([open_picture(p) for p in paths], columns, args.cell)
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(args.out, quality=88)
+        page.save(args.out, quality=88)
     except StyleError as error:
         print(f"sheet: {error}", file=sys.stderr)
         return 2

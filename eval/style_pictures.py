@@ -19,24 +19,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from tqdm import tqdm
 
 from eval.backbones import STYLE_LAYERS, Backbone, load_backbone
 from eval.methods import ClassicalNetwork
-from eval.output import write_whole
-from eval.references import SIDE
-from eval.report import NOTES_FILE
+from eval.metrics.ssim import ssim
+from eval.metrics.style import colour_distance, grams, lab_stats, style_loss
+from eval.references import MEASURE_SIDE
 from eval.run import list_photos, machine
 from eval.scores import PAINT_SIDE
-from eval.structure import ssim
-from eval.style import colour_distance, grams, lab_stats, style_loss
+from eval.table import NOTES_FILE
 from stylekit.errors import StyleError
 from stylekit.features import moments
 from stylekit.images import open_picture, to_tensor, working_size
 from stylekit.mix import StyleMix
-from stylekit.picture import StylePicture
+from stylekit.pixels.contact_sheet import captioned, contact_sheet, within
 from stylekit.recipe import Recipe
+from stylekit.storage.files import write_whole
+from stylekit.style_picture.picture import StylePicture
 from stylekit.stylizer import Stylizer
 
 METHODS = ("identity", "classical", "stylekit")
@@ -126,24 +127,18 @@ def sheet(
     photos: Mapping[str, Image.Image], paintings: Mapping[str, Image.Image], pictures: Mapping[tuple[str, str, str], Image.Image]
 ) -> Image.Image:
     """Paintings across, photos down; pictures: (photo, painting, method) -> picture."""
-    small = {name: _within(photo, CELL) for name, photo in photos.items()}
-    top = HEAD + 44
-    canvas = Image.new("RGB", ((1 + 2 * len(paintings)) * (CELL + 4), top + sum(p.height + 4 for p in small.values())), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
-    for i, (title, art) in enumerate(paintings.items()):
-        left = (1 + 2 * i) * (CELL + 4)
-        canvas.paste(_within(art, HEAD), (left, 0))
-        draw.text((left, HEAD + 4), title, fill="black", font=font)
-        for j, method in enumerate(METHODS[1:]):
-            draw.text((left + j * (CELL + 4), HEAD + 24), method, fill="#666666", font=font)
+    small = {name: within(photo, CELL) for name, photo in photos.items()}
+    head = [Image.new("RGB", (CELL, 1), "white")]
+    for title, art in paintings.items():
+        picture = within(art, HEAD)
+        blank = Image.new("RGB", picture.size, "white")
+        words = [f"{title}\n{METHODS[1]}", *(f"\n{method}" for method in METHODS[2:])]
+        head += [captioned(place, text, lines=2) for place, text in zip([picture, blank], words, strict=True)]
+    rows = [head]
     for name, photo in small.items():
-        canvas.paste(photo, (0, top))
-        for i, painting in enumerate(paintings):
-            for j, method in enumerate(METHODS[1:]):
-                made = pictures[name, painting, method].resize(photo.size, Image.Resampling.LANCZOS)
-                canvas.paste(made, ((1 + 2 * i + j) * (CELL + 4), top))
-        top += photo.height + 4
-    return canvas
+        made = [pictures[name, painting, method] for painting in paintings for method in METHODS[1:]]
+        rows.append([photo, *(picture.resize(photo.size, Image.Resampling.LANCZOS) for picture in made)])
+    return contact_sheet(rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,16 +149,10 @@ class _Look:
 
 
 def _look(picture: Image.Image, backbone: Backbone) -> _Look:
-    pixels = to_tensor(picture.resize(working_size(picture.size, SIDE), Image.Resampling.LANCZOS)).to(backbone.device)
+    pixels = to_tensor(picture.resize(working_size(picture.size, MEASURE_SIDE), Image.Resampling.LANCZOS)).to(backbone.device)
     with torch.inference_mode():
         features = dict(backbone.vgg(pixels))
         return _Look(pixels=pixels.cpu(), features=features, moments=moments(features, STYLE_LAYERS)[0].cpu())
-
-
-def _within(picture: Image.Image, side: int) -> Image.Image:
-    copy = picture.copy()
-    copy.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return copy
 
 
 def _short(value: float) -> str:

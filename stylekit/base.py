@@ -1,121 +1,58 @@
 """Base: a diffusion model in Stable Diffusion 1.x layout, from this repository, a folder or the Hub.
 
-The embedded pocket base and Stable Diffusion 1.5 go through the same code. What differs between bases is said by a card,
-`stylekit.json` in the base's folder: above all what the strength dial means. On Stable Diffusion the dial is the noise level the photo is
-taken to; on the pocket base, which restyles at low noise, it is mostly the scale of the adapter. Bases without a card get Stable
-Diffusion's (`SD_CARD`).
+The embedded pocket base and Stable Diffusion 1.5 go through the same code. What differs between bases is said by the base's card (see
+`stylekit.base_card`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderDC, AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.embeddings import get_timestep_embedding
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from stylekit.errors import BaseError
+from stylekit.adapters import text_encoder
+from stylekit.adapters.text_encoder import TextChange
+from stylekit.base_card import ALIASES, CARD_FILE, LCM, POCKET, SD_CARD, TAESD, BaseCard
+from stylekit.errors import BaseError, first_line
 from stylekit.images import GRID
+from stylekit.inference import codec, memory, weights
+from stylekit.inference.compiled import compile_blocks
+from stylekit.storage import digests
+from stylekit.storage.files import write_whole
+from stylekit.storage.paths import POCKET_FOLDER
+from stylekit.storage.untrusted import name_problem, shown
 
-POCKET = "pocket"
-POCKET_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "pocket"
-ALIASES = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}  # the old id left the Hub in 2024
-CARD_FILE = "stylekit.json"
+INPAINTING_CHANNELS = 9  # of a UNet's input: latents, the latents of what is kept, and the mask
 PROMPT_FILE = "prompt_embeds.safetensors"
 VAES = {"AutoencoderKL": AutoencoderKL, "AutoencoderDC": AutoencoderDC}
+LARGE = 100_000_000  # parameters of a UNet from which on casting its weights anew in every pass costs more than it saves
+DISTILLED_GUIDANCE = 8.5  # that a distilled base is told of: what diffusers' LatentConsistencyModelImg2ImgPipeline takes
+DISTILLED_CARD = replace(SD_CARD, title="Stable Diffusion 1.x, distilled", num_inference_steps=4, sampler=LCM, few_steps=True)
 
-Curve = tuple[tuple[float, float], ...]
+log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, kw_only=True)
-class BaseCard:
-    """What a base says about itself.
-
-    dial_timestep and dial_scale: the strength dial (0..1) as points (strength, value), joined by straight lines; the timestep at which
-    the photo enters the denoiser, and the factor on every adapter weight. phases: the picture is worked in this many placements on the
-    grid of latents at once and the results are averaged ("cycle spinning", Coifman & Donoho 1995,
-    https://doi.org/10.1007/978-1-4612-2544-7_9), which cancels the faint 8-pixel weave of a small model; 1, 2 or 4. renoise: how to go
-    from step to step (see `stylekit.sampling.sample`).
-    """
-
-    title: str
-    license: str
-    num_inference_steps: int
-    dial_timestep: Curve
-    dial_scale: Curve
-    phases: int = 1
-    renoise: bool = False
-
-    def __post_init__(self) -> None:
-        for curve in (self.dial_timestep, self.dial_scale):
-            xs = [x for x, _ in curve]
-            if len(curve) < 2 or xs != sorted(xs) or xs[0] != 0 or xs[-1] != 1:
-                raise BaseError(f"A dial of the base {self.title!r} does not run from 0 to 1: mend its {CARD_FILE}.")
-        if self.phases not in (1, 2, 4):
-            raise BaseError(f"The base {self.title!r} asks for {self.phases} phases, not 1, 2 or 4: mend its {CARD_FILE}.")
-        if self.num_inference_steps < 1:
-            raise BaseError(f"The base {self.title!r} asks for {self.num_inference_steps} steps: mend its {CARD_FILE}.")
-
-    @classmethod
-    def read(cls, path: Path) -> BaseCard:
-        try:
-            values = json.loads(path.read_text())
-            return cls(
-                title=str(values["title"]),
-                license=str(values["license"]),
-                num_inference_steps=int(values["num_inference_steps"]),
-                dial_timestep=_curve(values["dial_timestep"]),
-                dial_scale=_curve(values["dial_scale"]),
-                phases=int(values.get("phases", 1)),
-                renoise=bool(values.get("renoise", False)),
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BaseError(f"{path} is not a base's card ({type(error).__name__}: {error}): mend or remove it.") from None
-
-    def timestep(self, strength: float) -> int:
-        """Timestep at which a photo enters at `strength`; at least 1."""
-        return max(1, round(interpolate(self.dial_timestep, strength)))
-
-    def adapter_scale(self, strength: float) -> float:
-        return interpolate(self.dial_scale, strength)
-
-
-SD_CARD = BaseCard(
-    title="Stable Diffusion 1.x",
-    license="CreativeML OpenRAIL-M",
-    num_inference_steps=20,
-    dial_timestep=((0.0, 1.0), (1.0, 750.0)),
-    dial_scale=((0.0, 1.0), (1.0, 1.0)),
-)
-
-
-def interpolate(curve: Curve, x: float) -> float:
-    """Value at `x` of the line through the points of `curve`."""
-    for (x0, y0), (x1, y1) in pairwise(curve):
-        if x <= x1:
-            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-    return curve[-1][1]
-
-
-def _curve(points: Sequence[Sequence[float]]) -> Curve:
-    return tuple((float(x), float(y)) for x, y in points)
+# of what a base's files may hold, diffusers raises all of these
+LOADING_ERRORS = (OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError, SafetensorError)
 
 
 @dataclass(kw_only=True)
 class Base:
-    """A loaded base. Tensors live on `device`; the UNet runs in `dtype`, the autoencoder in float32 where float16 would overflow.
+    """A loaded base. Tensors live on `device`; UNet and autoencoder run in `dtype` until they overflow.
 
     autocast: whether denoising and decoding run under bfloat16 autocast. On a CPU that has the instructions it takes a third off, and moves
-    the pocket base's pictures by less than half a grey level (54 dB).
+    the pocket base's pictures by less than half a grey level (54 dB). tiny: a small autoencoder of the same latents, for previews and
+    where it is asked for. offload: whether UNet and autoencoder take turns on the device, since it has no room for both.
     """
 
     name: str
@@ -128,48 +65,74 @@ class Base:
     dtype: torch.dtype
     revision: str | None = None
     autocast: bool = False
+    tiny: Any = None  # AutoencoderTiny
+    offload: bool = False
 
     @classmethod
     def open(
-        cls, source: str = POCKET, *, device: str | None = None, dtype: torch.dtype | None = None, revision: str | None = None
+        cls,
+        source: str = POCKET,
+        *,
+        device: str | None = None,
+        dtype: torch.dtype | None = None,
+        revision: str | None = None,
+        tiny: str | None = None,
+        compiled: bool = False,
     ) -> Base:
         """Load "pocket", a folder in diffusers layout, or a Hub repository ("owner/name"). Only safetensors is read.
 
-        device: "cpu", "cuda", ...; by default a GPU if there is one. dtype: by default float16 on a GPU, and on a CPU float32, under
-        bfloat16 autocast where the CPU is fast at it.
+        device: "cpu", "cuda", "mps"; by default a GPU if there is one. dtype: by default float16 on a GPU. On a CPU that is fast at
+        bfloat16, large bases have such weights and small ones run under its autocast; elsewhere float32. tiny: a folder or a Hub repository
+        with an AutoencoderTiny, such as `TAESD`. compiled: whether the UNet is compiled (see `stylekit.inference.compiled`).
         """
-        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        kind = dtype or (torch.float16 if where.type == "cuda" else torch.float32)
+        where = torch.device(device or best_device())
         location = ALIASES.get(source, source)
         if source == POCKET:
             location = str(POCKET_FOLDER)
         folder = Path(location)
+        problem = name_problem(location)
+        if problem:
+            raise BaseError(f"The base {shown(source)} {problem}: use {POCKET}, a folder, or a Hub id.")
         if source == POCKET and not (folder / "model_index.json").is_file():
             raise BaseError(f"The pocket base is missing from {folder}: clone the whole repository, or run training.train_pocket.")
         if folder.is_dir() and not (folder / "unet" / "config.json").is_file():
             raise BaseError(f"{source} holds no base in diffusers layout (no unet/config.json): name a folder saved by diffusers.")
         if not folder.is_dir() and (location.count("/") != 1 or location.startswith((".", "/", "~"))):
             raise BaseError(f"There is no base {source!r}: use {POCKET}, a folder, or a Hub id such as {next(iter(ALIASES.values()))}.")
+        kind = dtype or torch.float16
+        if dtype is None and where.type == "cpu":
+            halved = cpu_has_bfloat16() and _count_parameters(location, revision) >= LARGE
+            kind = torch.bfloat16 if halved else torch.float32
         unet = _load(UNet2DConditionModel, location, "unet", source, revision, kind)
         _check_unet(unet, source)
-        vae_kind = torch.float32 if kind == torch.float16 else kind
         vae_class = VAES.get(_class_name(location, "vae", source, revision))
         if vae_class is None:
             raise BaseError(f"{source} has an autoencoder that stylekit does not know: use one of {', '.join(VAES)}.")
-        vae = _load(vae_class, location, "vae", source, revision, vae_kind)
+        vae = _load(vae_class, location, "vae", source, revision, kind)
         scheduler = _load_scheduler(location, source, revision)
         card_path = folder / CARD_FILE
+        plain = SD_CARD if unet.config.time_cond_proj_dim is None else DISTILLED_CARD
+        sizes = [parameter.numel() * parameter.element_size() for network in (unet, vae) for parameter in network.parameters()]
+        offload = memory.crowded(sum(sizes), memory.free(where))
+        if offload:
+            log.warning("The GPU has no room for the UNet and the autoencoder at once: they take turns, which is slower.")
+        if memory.wants_slices(where):
+            memory.slice_attention(unet)
+        if compiled:
+            compile_blocks(unet, cache_folder() / "compiled")
         return cls(
             name=source,
             source=location,
-            card=BaseCard.read(card_path) if card_path.is_file() else SD_CARD,
-            unet=unet.to(where, memory_format=torch.channels_last).eval().requires_grad_(False),
+            card=BaseCard.read(card_path) if card_path.is_file() else plain,
+            offload=offload,
+            unet=unet.to("cpu" if offload else where, memory_format=torch.channels_last).eval().requires_grad_(False),
             vae=vae.to(where, memory_format=torch.channels_last).eval().requires_grad_(False),
             scheduler=scheduler,
             device=where,
             dtype=kind,
             revision=revision,
-            autocast=dtype is None and where.type == "cpu" and cpu_has_bfloat16(),
+            autocast=dtype is None and kind == torch.float32 and cpu_has_bfloat16(),
+            tiny=open_tiny(tiny, where, kind, vae) if tiny else None,
         )
 
     @property
@@ -186,68 +149,141 @@ class Base:
         """Pixels to whose multiple a picture must be padded: a latent pixel times the UNet's own halvings."""
         return GRID * 2 ** (len(self.unet.config.block_out_channels) - 1)
 
-    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) in [-1, 1] -> scaled latents (N, C, H/8, W/8), float32, the mean where the autoencoder is stochastic."""
-        encoded = self.vae.encode(pixels.to(self.device, self.vae.dtype).contiguous(memory_format=torch.channels_last))
-        latents = encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latent
-        return (latents * self.vae.config.scaling_factor).float()
+    def encode(self, pixels: torch.Tensor, tiny: bool = False) -> torch.Tensor:
+        """(N, 3, H, W) in [-1, 1] -> scaled latents (N, C, H/8, W/8), float32, the mean where the autoencoder is stochastic.
 
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Scaled latents -> float32 pixels (N, 3, H, W), about [-1, 1]."""
-        scaled = (latents / self.vae.config.scaling_factor).to(self.device, self.vae.dtype)
+        tiny: by the small autoencoder, which must be there.
+        """
+        if not tiny:
+            self._take_turn(self.vae)
+        return codec.encode(self.tiny if tiny else self.vae, pixels.to(self.device))
+
+    def decode(self, latents: torch.Tensor, tiny: bool = False) -> torch.Tensor:
+        """Scaled latents -> float32 pixels (N, 3, H, W), about [-1, 1]. tiny: by the small autoencoder, which must be there."""
+        if not tiny:
+            self._take_turn(self.vae)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            return self.vae.decode(scaled.contiguous(memory_format=torch.channels_last)).sample.float()
+            return codec.decode(self.tiny if tiny else self.vae, latents.to(self.device), GRID)
+
+    def preview(self, latents: torch.Tensor) -> torch.Tensor:
+        """What `decode` would show, roughly and at once: by a small autoencoder, or as the colours that latents stand for, smoothed."""
+        if self.tiny is not None:
+            return self.decode(latents, tiny=True)
+        if codec.is_cheap(self.vae):
+            return self.decode(latents)
+        colours = codec.colours_of(latents.float().cpu(), self._latent_colours)
+        return torch.nn.functional.interpolate(colours, scale_factor=GRID, mode="bicubic").clamp(-1, 1)
+
+    @cached_property
+    def _latent_colours(self) -> torch.Tensor:
+        self._take_turn(self.vae)
+        return codec.latent_colours(self.vae)
 
     def denoise(self, latents: torch.Tensor, timestep: int, prompt_embeds: torch.Tensor) -> torch.Tensor:
         """One UNet pass: what the model predicts, float32."""
+        self._take_turn(self.unet)
         inputs = latents.to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
         embeds = prompt_embeds.to(self.device, self.dtype).expand(len(latents), -1, -1)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            return self.unet(inputs, timestep, encoder_hidden_states=embeds).sample.float()
+            result = self.unet(inputs, timestep, encoder_hidden_states=embeds, timestep_cond=self._guidance_embeds).sample.float()
+        if self.dtype == torch.float16 and not torch.isfinite(result).all() and torch.isfinite(latents).all():
+            log.warning("The UNet overflows in float16 and goes on in bfloat16.")
+            self.unet.to(torch.bfloat16)
+            self.dtype = torch.bfloat16
+            return self.denoise(latents, timestep, prompt_embeds)
+        return result
+
+    def _take_turn(self, needed: torch.nn.Module) -> None:
+        if self.offload:
+            memory.take_turn(needed, [self.vae if needed is self.unet else self.unet], self.device)
+
+    @property
+    def _guidance_embeds(self) -> torch.Tensor | None:
+        """What tells a base that was distilled with guidance how much there is (1, width); None for any other."""
+        width = self.unet.config.time_cond_proj_dim
+        if width is None:
+            return None
+        scale = torch.tensor([1000 * (DISTILLED_GUIDANCE - 1)])
+        return get_timestep_embedding(scale, width).to(self.device, self.dtype)
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether it is one to give a prompt to; a base that ships its neutral embedding, and no text encoder, is none."""
+        folder = Path(self.source)
+        return (folder / "text_encoder").is_dir() or not (folder / PROMPT_FILE).is_file()
 
     def prompt_embeds(self, prompt: str | None = None) -> torch.Tensor:
         """(1, tokens, width) embedding of `prompt`; None is the base's neutral embedding.
 
-        The neutral embedding ships with the pocket base. Elsewhere it is that of the empty prompt, computed once and kept in the user's
-        cache, so that the text encoder is loaded only for prompts never seen before.
+        The neutral embedding ships with the pocket base. Elsewhere it is that of the empty prompt.
         """
         shipped = Path(self.source) / PROMPT_FILE
         if prompt is None and shipped.is_file():
             return load_file(shipped)["prompt_embeds"].float()[None]
-        text = prompt or ""
-        key = hashlib.sha256(json.dumps([str(self.source), self.revision, text]).encode()).hexdigest()[:24]
-        path = cache_folder() / "prompts" / f"{key}.safetensors"
-        if path.is_file():
-            try:
-                return load_file(path)["prompt_embeds"]
-            except SafetensorError:
-                path.unlink(missing_ok=True)  # half-written by another program: compute it again
-        embeds = self._encode_prompt(text)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        save_file({"prompt_embeds": embeds.contiguous()}, part)
-        os.replace(part, path)
-        return embeds
+        return self.embed([prompt or ""])[0]
 
-    def _encode_prompt(self, prompt: str) -> torch.Tensor:
-        tokenizer, encoder = self.text_encoder
-        tokens = tokenizer(
-            prompt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
-        ).input_ids
-        with torch.no_grad():
-            return encoder(tokens)[0].float()
+    def embed(self, prompts: Sequence[str], change: TextChange | None = None) -> list[torch.Tensor]:
+        """(1, tokens, width) embedding of each of `prompts`, computed once and kept in the user's cache.
+
+        The text encoder is loaded only for words never seen before, and let go when all of them are read. change: what an adapter makes of
+        it first.
+        """
+        changed = [] if change is None else [change.digest, repr(change.scale)]
+        paths = {prompt: _cached_embedding([str(self.source), self.revision, prompt, *changed]) for prompt in prompts}
+        known = {prompt: embeds for prompt, path in paths.items() if (embeds := _read_embedding(path)) is not None}
+        if len(known) < len(paths):
+            tokenizer, encoder = self.load_text_encoder()
+            if change is not None:
+                text_encoder.add_to(encoder, change)
+            for prompt, path in paths.items():
+                if prompt not in known:
+                    known[prompt] = _encode_prompt(tokenizer, encoder, prompt)
+                    _keep_embedding(path, known[prompt])
+        return [known[prompt] for prompt in prompts]
 
     @cached_property
     def text_encoder(self) -> tuple[Any, Any]:
-        """(tokenizer, encoder), loaded with the first prompt never seen before."""
+        """(tokenizer, encoder), kept: for a training."""
+        return self.load_text_encoder()
+
+    def load_text_encoder(self) -> tuple[Any, Any]:
         from transformers import CLIPTextModel, CLIPTokenizer
 
+        where = {"pretrained_model_name_or_path": self.source, "revision": self.revision}
         try:
-            tokenizer = CLIPTokenizer.from_pretrained(self.source, subfolder="tokenizer", revision=self.revision)
-            encoder = CLIPTextModel.from_pretrained(self.source, subfolder="text_encoder", revision=self.revision, use_safetensors=True)
+            tokenizer = CLIPTokenizer.from_pretrained(**where, subfolder="tokenizer")
+            try:
+                encoder = CLIPTextModel.from_pretrained(**where, subfolder="text_encoder", use_safetensors=True)
+            except OSError:  # some have it in half the size alone
+                encoder = CLIPTextModel.from_pretrained(**where, subfolder="text_encoder", use_safetensors=True, variant="fp16").float()
         except (OSError, ValueError, TypeError):
-            raise BaseError(f"The base {self.name} has no text encoder: leave the prompt out.") from None
+            raise BaseError(f"The base {self.name} has no text encoder that can be read: get it whole, or leave the prompt out.") from None
         return tokenizer, encoder
+
+
+def _cached_embedding(facts: Sequence[str | None]) -> Path:
+    """Where the embedding that these facts lead to is kept."""
+    return cache_folder() / "prompts" / f"{digests.of_bytes(json.dumps(list(facts)).encode(), 24)}.safetensors"
+
+
+def _read_embedding(path: Path) -> torch.Tensor | None:
+    if not path.is_file():
+        return None
+    try:
+        return load_file(path)["prompt_embeds"]
+    except (SafetensorError, KeyError):
+        path.unlink(missing_ok=True)  # half-written by another program: compute it again
+        return None
+
+
+def _keep_embedding(path: Path, embeds: torch.Tensor) -> None:
+    write_whole(path, lambda part: save_file({"prompt_embeds": embeds.contiguous()}, part))
+
+
+def _encode_prompt(tokenizer: Any, encoder: Any, prompt: str) -> torch.Tensor:
+    tokens = tokenizer(prompt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt").input_ids
+    with torch.no_grad():
+        return encoder(tokens)[0].float()
 
 
 def cpu_has_bfloat16() -> bool:
@@ -259,6 +295,34 @@ def cpu_has_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def best_device() -> str:
+    """cuda, mps or cpu: the first of them that torch sees."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def open_tiny(source: str, device: torch.device, dtype: torch.dtype, vae: Any) -> Any:
+    """The AutoencoderTiny in a folder or a Hub repository. BaseError if there is none, or it is of other latents than `vae`'s."""
+    problem = name_problem(source)
+    if problem:
+        raise BaseError(f"The tiny autoencoder {shown(source)} {problem}: use a folder, or a Hub id such as {TAESD}.")
+    if not Path(source).is_dir() and (source.count("/") != 1 or source.startswith((".", "/", "~"))):
+        raise BaseError(f"There is no tiny autoencoder {shown(source)}: use a folder, or a Hub id such as {TAESD}.")
+    try:
+        tiny = AutoencoderTiny.from_pretrained(source, use_safetensors=True, torch_dtype=dtype)
+    except LOADING_ERRORS as error:
+        raise BaseError(
+            f"The tiny autoencoder {shown(source)} cannot be loaded ({first_line(error)}): use a folder, or a Hub id such as {TAESD}."
+        ) from error
+    if tiny.config.latent_channels != vae.config.latent_channels:
+        raise BaseError(
+            f"The tiny autoencoder {shown(source)} has latents of {tiny.config.latent_channels} channels, the base has "
+            f"{vae.config.latent_channels}: use one for Stable Diffusion 1.x, such as {TAESD}."
+        )
+    return tiny.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
 def cache_folder() -> Path:
     """Where stylekit keeps what it computed once: $STYLEKIT_CACHE, else ~/.cache/stylekit."""
     return Path(os.environ.get("STYLEKIT_CACHE") or Path.home() / ".cache" / "stylekit")
@@ -266,34 +330,46 @@ def cache_folder() -> Path:
 
 def _load(kind: Any, location: str, subfolder: str, source: str, revision: str | None, dtype: torch.dtype) -> Any:
     try:
-        return kind.from_pretrained(location, subfolder=subfolder, revision=revision, use_safetensors=True, torch_dtype=dtype)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        return weights.load(kind, location, subfolder, revision, dtype)
+    except LOADING_ERRORS as error:
         raise _cannot_load(source, subfolder, error) from error
+
+
+def _count_parameters(location: str, revision: str | None) -> int:
+    """Of the UNet, by its configuration alone; 0 where that cannot be had, of which loading it will tell."""
+    try:
+        with torch.device("meta"):
+            unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(location, subfolder="unet", revision=revision))
+    except LOADING_ERRORS:
+        return 0
+    return sum(parameter.numel() for parameter in unet.parameters())
 
 
 def _load_scheduler(location: str, source: str, revision: str | None) -> DDIMScheduler:
     try:
         return DDIMScheduler.from_pretrained(location, subfolder="scheduler", revision=revision)
-    except (OSError, ValueError) as error:
+    except LOADING_ERRORS as error:
         raise _cannot_load(source, "scheduler", error) from error
 
 
 def _class_name(location: str, subfolder: str, source: str, revision: str | None) -> str:
     try:
         config = AutoencoderKL.load_config(location, subfolder=subfolder, revision=revision)
-    except (OSError, ValueError) as error:
+        return str(config.get("_class_name", ""))
+    except LOADING_ERRORS as error:
         raise _cannot_load(source, subfolder, error) from error
-    return str(config.get("_class_name", ""))
 
 
 def _cannot_load(source: str, subfolder: str, error: Exception) -> BaseError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    reason = first_line(error)
     if Path(source).is_dir() or source == POCKET:
         return BaseError(f"The {subfolder} of {source} cannot be loaded ({reason}): copy or save the base again.")
     return BaseError(f"{source} cannot be fetched from the Hub ({reason}): check the id, go online once, or use {POCKET}.")
 
 
 def _check_unet(unet: UNet2DConditionModel, source: str) -> None:
+    if unet.config.in_channels == INPAINTING_CHANNELS:
+        raise BaseError(f"{source} is an inpainting base, which takes a mask as input: use a Stable Diffusion 1.x base or {POCKET}.")
     if unet.config.addition_embed_type is not None:
         raise BaseError(f"{source} is a Stable Diffusion XL base: use a Stable Diffusion 1.x base or {POCKET}.")
     if unet.config.cross_attention_dim == 1024:

@@ -24,13 +24,15 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
 from stylekit.errors import BaseError
+from stylekit.storage.files import write_whole
+from stylekit.storage.paths import ASSETS
+from stylekit.storage.tensorfile import write_tensors
 
-EMBEDDED_FILE = Path(__file__).resolve().parent.parent / "assets" / "features" / "vgg16_hed.safetensors"
+EMBEDDED_FILE = ASSETS / "features" / "vgg16_hed.safetensors"
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 LAYERS = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1")  # what the style loss reads
 PATIENCE = 20.0  # seconds for a server of weights to answer
@@ -125,11 +127,7 @@ def save_compressed(model: VGGFeatures, path: Path, card: Mapping[str, str], ext
             tensors[f"{name}.scale"] = scale
         else:
             tensors[name] = value.contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    save_file(tensors, part, {**card, "ranks": json.dumps(model.ranks), "last": list(model.convs)[-1]})
-    part.chmod(0o644)  # safetensors lets nobody else read it
-    part.replace(path)
+    write_whole(path, lambda part: write_tensors(tensors, part, {**card, "ranks": json.dumps(model.ranks), "last": list(model.convs)[-1]}))
 
 
 def load_compressed(path: Path, last: str | None = None) -> VGGFeatures:

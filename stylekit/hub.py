@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import glob
 import io
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,22 +20,33 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from huggingface_hub import HfApi, ModelCard, try_to_load_from_cache
+from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    LocalEntryNotFoundError,
     RevisionNotFoundError,
 )
 from tqdm.auto import tqdm
 
-from stylekit import adapters, deltas, kohya
-from stylekit.base import ALIASES, POCKET
-from stylekit.errors import AdapterError, BaseError, StyleError
-from stylekit.styles import CARD_FILE, DIAL_FILE, Adapter, Style, read_style
+from stylekit.adapters import changes, deltas, families, lora_file, lora_weights
+from stylekit.adapters.lora_settings import CONFIG_FILE
+from stylekit.base_card import ALIASES, POCKET
+from stylekit.errors import AdapterError, BaseError, StyleError, first_line
+from stylekit.storage.tensorfile import is_safetensors
+from stylekit.storage.untrusted import Source, as_table, cut, name_problem, parse_json, parse_yaml, read_text, shown
+from stylekit.styles import CARD_BYTES, CARD_FILE, DIAL_FILE, TITLE_LENGTH, WEIGHTS, Adapter, Style, read_style, style_name
+
+log = logging.getLogger(__name__)
 
 MODEL_CARD = "README.md"
 SD15 = next(iter(ALIASES.values()))
+MODEL_CARD_BYTES = 2**20  # of a README; a larger one is not read, and says nothing
+CONFIG_BYTES = 2**20  # of a base's or an adapter's JSON
+MOST_BYTES = 8 * 2**30  # of all that one style may fetch
+HEAD = re.compile(r"---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(\r?\n|$)", re.DOTALL)  # the YAML of a model card
+FACT_LENGTH = 200  # characters of a licence, a base's name or trigger words
 PICTURE_BYTES = 20 * 2**20  # of a preview picture; a larger one is left out
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 NOT_STATED = "Not stated by its maker."
@@ -48,6 +61,7 @@ HTTP_ERRORS: tuple[type[Exception], ...] = (OSError, *(kind for kind in HfHubHTT
 CLIENT_ERRORS: tuple[type[Exception], ...] = (ValueError, RuntimeError, EntryNotFoundError, *HTTP_ERRORS)
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
+Weights = lora_weights.LoraWeights | deltas.Delta | changes.Change
 Say = Callable[[str, float], None]  # what is being done, and how much of it is done, 0 to 1
 
 
@@ -73,12 +87,18 @@ class BaseNeeds:
 
 def open_style(source: str | Path, *, say: Say | None = None) -> Style:
     """The style in a folder or an adapter file, or else on the Hub (see `pull`). It opens any path, so it is not for visitors of a page."""
+    problem = name_problem(str(source))
+    if problem:
+        raise HubError(f"{cut(str(source))!r} {problem}: check the path, or name a repository of the Hub as OWNER/NAME.")
     path = Path(source).expanduser()
-    if path.is_dir():
-        return _style_in(path, {file.name for file in path.iterdir() if file.is_file()}, _local_name(path.resolve().name), str(path))
-    if path.is_file():
-        return _checked(_uncarded(path.parent, path.name, _local_name(path.stem), str(path), {}))
-    if not SOURCE.fullmatch(str(source)) or str(source).endswith(".safetensors"):
+    try:
+        if path.is_dir():
+            return _style_in(path, {file.name for file in path.iterdir() if file.is_file()}, style_name(path.resolve().name), str(path))
+        if path.is_file():
+            return _checked(_uncarded(path.parent, path.name, style_name(path.stem), str(path), {}))
+    except (OSError, RuntimeError) as error:  # of folders that may not be read, or links in a circle
+        raise HubError(f"{source} cannot be read ({first_line(error)}): check its permissions.") from None
+    if not SOURCE.fullmatch(str(source)) or is_safetensors(str(source)):
         raise HubError(f"There is no folder or file {source}: check the path, or name a repository of the Hub as OWNER/NAME.")
     return pull(str(source), say=say)
 
@@ -93,22 +113,38 @@ def pull(
     """
     match = SOURCE.fullmatch(source.strip())
     if not match:
-        raise HubError(f"{source!r} is not a repository of the Hub: write OWNER/NAME, or OWNER/NAME@revision.")
+        raise HubError(f"{shown(source)} is not a repository of the Hub: write OWNER/NAME, or OWNER/NAME@revision.")
     repo, revision = match["repo"], match["revision"]
     api = HfApi(endpoint=endpoint, token=token)
     say = say or _quiet
 
-    def fetch(names: list[str], at: str | None, total: int = 0) -> Path:
+    def fetch(names: list[str], at: str | None, total: int = 0, here: bool = False) -> Path:
         shown = _bar(lambda done: say(f"Fetching {repo}, {readable_size(total)}", done / total)) if total else _bar(lambda _: None)
-        return Path(api.snapshot_download(repo, revision=at, cache_dir=cache, allow_patterns=names, tqdm_class=shown))
+        exact = [glob.escape(name) for name in names]  # a file's name may be a pattern too
+        return Path(
+            api.snapshot_download(repo, revision=at, cache_dir=cache, allow_patterns=exact, tqdm_class=shown, local_files_only=here)
+        )
 
     say(f"Looking at {repo}", 0.0)
     with told(repo):
-        folder = fetch([CARD_FILE, MODEL_CARD], revision)
-        sizes = _listing(api, repo, folder)
+        try:
+            commit, sizes = _listing(api, repo, revision)
+            folder = fetch(_small(sizes, repo), revision)
+            if folder.name != commit:  # it has just been changed
+                commit, sizes = _listing(api, repo, folder.name)
+                fetch(_small(sizes, repo), commit)
+        except HTTP_ERRORS as error:  # without the Hub, what the cache has
+            try:
+                folder = fetch([], revision, here=True)
+            except LocalEntryNotFoundError:
+                raise error from None
+            sizes = {name: (folder / name).stat().st_size for name in _names(folder)}
+            if CARD_FILE not in sizes and not any(map(is_safetensors, sizes)):
+                raise error from None
     name, origin = repo.replace("/", "--") + (f"@{revision}" if revision else ""), f"{repo}@{folder.name}"
     wanted = _wanted(folder, sizes, name, repo)
     total = sum(sizes[file] for file in wanted)
+    _refuse_size(total, MOST_BYTES, repo, "a style")
     with told(repo):
         fetch(wanted, folder.name, total)
     say(f"Checking {repo}", 1.0)
@@ -131,6 +167,8 @@ def base_needs(source: str, *, cache: Path | None = None, endpoint: str | None =
         for part in ("unet", "vae"):
             if not any(name.startswith(part) and name.endswith(".safetensors") for name in sizes):
                 raise BaseError(f"{repo} has no safetensors for its {part}, and pickle is not read: choose another base.")
+        if sizes["unet/config.json"] > CONFIG_BYTES:
+            raise BaseError(f"{repo} has a unet/config.json of {readable_size(sizes['unet/config.json'])}: choose another base.")
         config = api.hf_hub_download(repo, "unet/config.json", revision=info.sha, cache_dir=cache)
     _refuse_other_base(Path(config), repo)
     there = {name for name in sizes if isinstance(try_to_load_from_cache(repo, name, cache_dir=cache, revision=info.sha), str)}
@@ -179,7 +217,7 @@ def explain(error: BaseException, repo: str, writing: bool = False) -> str:
     if failed is None:
         if not any(isinstance(e, HTTP_ERRORS) for e in chain):
             garbled = any(isinstance(e, json.JSONDecodeError) for e in chain)  # a proxy's or a failing server's web page
-            return f"The Hub's answer about {repo} cannot be read: try again later." if garbled else f"{repo}: {_short(error)}"
+            return f"The Hub's answer about {repo} cannot be read: try again later." if garbled else f"{repo}: {first_line(error)}"
         if writing:
             return f"The Hub cannot be reached, or the connection broke: check it and try again; {again}."
         return f"The Hub cannot be reached, and {repo} is not in the cache: check the connection; {again}."
@@ -200,7 +238,7 @@ def explain(error: BaseException, repo: str, writing: bool = False) -> str:
         return f"The Hub asks for fewer requests (429): wait a few minutes and try again; {again}."
     if status >= 500:
         return f"The Hub has trouble of its own ({status}): try again later; {again}."
-    return f"The Hub refused {repo} ({status}): {getattr(failed, 'server_message', None) or _short(failed)}"
+    return f"The Hub refused {repo} ({status}): {getattr(failed, 'server_message', None) or first_line(failed)}"
 
 
 def readable_size(size: int) -> str:
@@ -211,50 +249,60 @@ def readable_size(size: int) -> str:
     return f"{size / 1e3:.0f} KB"
 
 
-def _listing(api: HfApi, repo: str, folder: Path) -> dict[str, int]:
-    """File -> bytes, of the commit that `folder` is a snapshot of; without the Hub, of what the cache has of it."""
-    try:
-        files = api.model_info(repo, revision=folder.name, files_metadata=True).siblings or ()
-        return {file.rfilename: file.size or 0 for file in files}
-    except HTTP_ERRORS:
-        here = {name: (folder / name).stat().st_size for name in _names(folder)}
-        if not any(name.endswith(".safetensors") for name in here):
-            raise
-        return here
+def _listing(api: HfApi, repo: str, revision: str | None) -> tuple[str, dict[str, int]]:
+    """The commit that `revision` is, and file -> bytes, by the Hub, which has sent none of them yet."""
+    info = api.model_info(repo, revision=revision, files_metadata=True)
+    return info.sha or "", {file.rfilename: file.size or 0 for file in info.siblings or ()}
+
+
+def _small(sizes: Mapping[str, int], repo: str) -> list[str]:
+    """The cards among the files, none of which is too large to be read."""
+    if CARD_FILE in sizes:
+        _refuse_size(sizes[CARD_FILE], CARD_BYTES, f"{repo}/{CARD_FILE}", "a style card")
+        return [CARD_FILE]
+    if sizes.get(MODEL_CARD, 0) > MODEL_CARD_BYTES:
+        log.warning("%s: its %s is %s, and is not read.", repo, MODEL_CARD, readable_size(sizes[MODEL_CARD]))
+        return []
+    return [MODEL_CARD] if MODEL_CARD in sizes else []
 
 
 def _wanted(folder: Path, sizes: Mapping[str, int], name: str, repo: str) -> list[str]:
     """What is to be fetched: the adapters and pictures that the style card names, or without a card the one adapter."""
     if CARD_FILE not in sizes:
         file = _weights_among(sizes, repo)
-        _refuse_size(sizes[file], adapters.MAX_BYTES, f"{repo}/{file}")
-        return [file]
+        _refuse_size(sizes[file], lora_file.MAX_BYTES, f"{repo}/{file}")
+        return [file, *([CONFIG_FILE] if 0 < sizes.get(CONFIG_FILE, 0) <= CONFIG_BYTES else [])]
     style = read_style(folder / CARD_FILE, name=name, source=repo, root=folder.parent.parent)
-    weights = [adapter.path for adapter in style.adapters]
-    for adapter in style.adapters:
+    wanted = [CARD_FILE]
+    for adapter in _with_files(style):
         file = _relative(adapter.path, folder)
         if file not in sizes:
             raise HubError(f"{repo} lacks the adapter {file} that its style card names: tell its maker.")
-        _refuse_size(sizes[file], deltas.MAX_BYTES if adapter.kind == deltas.KIND else adapters.MAX_BYTES, f"{repo}/{file}")
-    pictures = [_relative(path, folder) for path in (style.preview, style.before, folder / DIAL_FILE) if path]
-    return [
-        CARD_FILE,
-        *(_relative(path, folder) for path in weights),
-        *(picture for picture in pictures if sizes.get(picture, PICTURE_BYTES + 1) <= PICTURE_BYTES),
-    ]
+        _refuse_size(sizes[file], deltas.MAX_BYTES if adapter.kind == deltas.KIND else lora_file.MAX_BYTES, f"{repo}/{file}")
+        config = PurePosixPath(file).with_name(CONFIG_FILE).as_posix()
+        wanted += [file, *([config] if 0 < sizes.get(config, 0) <= CONFIG_BYTES else [])]
+    paintings = (path for adapter in style.adapters for path in adapter.pictures)
+    pictures = [_relative(path, folder) for path in (style.preview, style.before, folder / DIAL_FILE, *paintings) if path]
+    wanted += [picture for picture in pictures if sizes.get(picture, PICTURE_BYTES + 1) <= PICTURE_BYTES]
+    return list(dict.fromkeys(wanted))
 
 
-def _refuse_size(size: int, limit: int, what: str) -> None:
+def _with_files(style: Style) -> list[Adapter]:
+    """Its adapters that are weights, and not words."""
+    return [adapter for adapter in style.adapters if adapter.kind in WEIGHTS]
+
+
+def _refuse_size(size: int, limit: int, what: str, kind: str = "an adapter of its kind") -> None:
     if size > limit:
-        raise AdapterError(f"{what} is {readable_size(size)}: an adapter of its kind has {readable_size(limit)} at the most.")
+        raise AdapterError(f"{what} is {readable_size(size)}: {kind} has {readable_size(limit)} at the most.")
 
 
 def _weights_among(names: Mapping[str, int] | set[str], label: str) -> str:
     """The adapter file among the names of a repository or folder without a style card."""
     top = sorted(name for name in names if "/" not in name)
-    found = [name for name in top if name.endswith(".safetensors")]
-    if adapters.WEIGHTS_FILE in found:
-        return adapters.WEIGHTS_FILE
+    found = [name for name in top if is_safetensors(name)]
+    if lora_file.WEIGHTS_FILE in found:
+        return lora_file.WEIGHTS_FILE
     if len(found) == 1:
         return found[0]
     if found:
@@ -281,9 +329,9 @@ def _uncarded(folder: Path, file: str, name: str, source: str, facts: Mapping[st
     """A style of one adapter file, by what its model card says."""
     path = folder.absolute() / file
     license = _one(facts.get("license")) or NOT_STATED
-    title = name.partition("@")[0].rpartition("--")[2].replace("-", " ").replace("_", " ")
+    title = name.partition("@")[0].rpartition("--")[2].replace("-", " ").replace("_", " ")[:TITLE_LENGTH]
     adapter = Adapter(
-        base=_base_of(adapters.read_lora(path), _one(facts.get("base_model"))),
+        base=_base_of(changes.read(path), _one(facts.get("base_model"))),
         kind="lora",
         path=path,
         made=NOT_STATED,
@@ -296,56 +344,60 @@ def _uncarded(folder: Path, file: str, name: str, source: str, facts: Mapping[st
 
 def _checked(style: Style) -> Style:
     """`style`, all of whose adapters are whole and fit the bases they are for; AdapterError otherwise."""
-    if not style.adapters:
-        raise HubError(f"The style card of {style.source} names no adapter: add one.")
-    for adapter in style.adapters:
-        weights = read_weights(adapter, style.name)
+    if not style.adapters and style.hand is None:
+        raise HubError(f"The style card of {style.source} names no adapter and has no hand: add one.")
+    read: dict[tuple[Path, str], Weights] = {}  # a card may name a file for several bases
+    checked: set[tuple[Path, str, str]] = set()
+    for adapter in _with_files(style):
+        key = (adapter.path, adapter.kind)
+        if key not in read:
+            read = {key: read_weights(adapter, style.name)}  # one at a time is enough memory
         if adapter.base == POCKET:
-            unet, base = kohya.known_unets()[POCKET], f"the base {POCKET}"
+            unet, base = families.known_unets()[POCKET], f"the base {POCKET}"
         elif SOURCE.fullmatch(adapter.base) and not Path(adapter.base).is_dir():
-            unet, base = kohya.known_unets()[kohya.SD1], kohya.SD1
+            unet, base = families.known_unets()[families.SD1], families.SD1
         else:
             continue  # a folder of this machine: whether it fits shows when it is used
+        if (*key, base) in checked:
+            continue
+        checked.add((*key, base))
+        weights = read[key]
         if isinstance(weights, deltas.Delta):
             deltas.check_fits(weights, unet, base)
+        elif isinstance(weights, changes.Change):
+            changes.check_fits(weights, unet, base)
         else:
-            adapters.check_fits(weights, unet, base)
+            lora_weights.check_fits(weights, unet, base)
     return style
 
 
-def read_weights(adapter: Adapter, name: str) -> adapters.LoraWeights | deltas.Delta:
+def read_weights(adapter: Adapter, name: str) -> Weights:
     """The file of `adapter`, read and checked as one of its kind."""
-    return deltas.read_delta(adapter.path, name) if adapter.kind == deltas.KIND else adapters.read_lora(adapter.path, name)
+    return deltas.read_delta(adapter.path, name) if adapter.kind == deltas.KIND else changes.read(adapter.path, name)
 
 
-def _base_of(lora: adapters.LoraWeights, stated: str) -> str:
-    """The base that `lora` is for: told by its shapes, and among Stable Diffusion's by what is `stated`."""
-    refusals = []
-    for family, unet in kohya.known_unets().items():
-        try:
-            adapters.check_fits(lora, unet, family)
-        except AdapterError as error:
-            refusals.append(error)
-        else:
-            return POCKET if family == POCKET else ALIASES.get(stated, stated) if SOURCE.fullmatch(stated) else SD15
-    raise refusals[0]
+def _base_of(weights: lora_weights.LoraWeights | changes.Change, stated: str) -> str:
+    """The base that `weights` are for: told by their shapes, and among Stable Diffusion's by what is `stated`."""
+    family = changes.family_of(weights) if isinstance(weights, changes.Change) else families.family_of(weights)[0]
+    return POCKET if family == POCKET else ALIASES.get(stated, stated) if SOURCE.fullmatch(stated) else SD15
 
 
 def _model_card(path: Path) -> dict[str, Any]:
     """The YAML at the head of a model card; empty where there is none that can be read."""
+    source = Source(what=f"The model card {path.name}", remedy="mend it", bytes=MODEL_CARD_BYTES)
     try:
-        return ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()
-    except (OSError, ValueError, TypeError, AttributeError):
+        head = HEAD.match(read_text(path, source))
+        return as_table(parse_yaml(head[1], source), source) if head else {}
+    except StyleError as error:
+        log.warning("%s", error)
         return {}
 
 
 def _refuse_other_base(config: Path, repo: str) -> None:
-    try:
-        values = json.loads(config.read_text(encoding="utf-8"))
-        width = 2048 if values.get("addition_embed_type") else values.get("cross_attention_dim")
-    except (OSError, ValueError, AttributeError):
-        raise BaseError(f"{repo} has a unet/config.json that cannot be read: choose another base.") from None
-    family = kohya.OTHER_WIDTHS.get(width) if isinstance(width, int) else None
+    source = Source(what=f"unet/config.json of {repo}", remedy="choose another base", bytes=CONFIG_BYTES, kind=BaseError)
+    values = as_table(parse_json(read_text(config, source), source), source)
+    width = 2048 if values.get("addition_embed_type") else values.get("cross_attention_dim")
+    family = families.OTHER_WIDTHS.get(width) if isinstance(width, int) else None
     if family:
         raise BaseError(f"{repo} is a {family} base: use a Stable Diffusion 1.x base or {POCKET}.")
 
@@ -379,26 +431,17 @@ def _relative(path: Path, folder: Path) -> str:
     return PurePosixPath(path.relative_to(folder.resolve() if path.is_relative_to(folder.resolve()) else folder)).as_posix()
 
 
-def _local_name(stem: str) -> str:
-    """A style name from a file's or folder's."""
-    return re.sub(r"[^a-z0-9_-]+", "-", stem.lower()).strip("-_")[:64] or "style"
-
-
 def _one(value: Any) -> str:
     """A model card's value that may be a list, missing or null."""
     if isinstance(value, list):
         value = value[0] if value else ""
-    return str(value) if isinstance(value, (str, int, float)) else ""
+    return str(value)[:FACT_LENGTH] if isinstance(value, (str, int, float)) else ""
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _short(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _quiet(_: str, __: float) -> None:

@@ -10,17 +10,17 @@ import base64
 import binascii
 import functools
 import io
+import logging
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, ImageChops
-from torch.nn import functional as F
+from scipy.ndimage import distance_transform_edt
 
 from stylekit.errors import SettingError
-from stylekit.filters import blur
+from stylekit.pixels import srgb
 
 MAX_SIDE = 2048  # pixels; a larger map is shrunk
 MAX_BYTES = 160_000  # of a map's PNG; a busier map is shrunk, so that five of them fit a picture's metadata
@@ -28,6 +28,8 @@ FAINT = 10  # of 255; the alpha fades with the weights below this, which keeps t
 
 Floats = npt.NDArray[np.float32]
 Size = tuple[int, int]  # (width, height)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +55,15 @@ class WeightMap:
     def of(cls, values: Image.Image | npt.NDArray[np.generic] | WeightMap) -> WeightMap:
         """From a picture (white = 1), or an array (H, W) of bool, of uint8 (255 = 1) or of floats from 0 to 1.
 
-        One too large or too busy to keep is shrunk; what touches a 0 in it stays 0.
+        One too large or too busy to keep is shrunk; what touches a 0 in it stays 0. Of a picture or uint8 that holds nothing but 0 and 1
+        the 1 is taken as white, and that is logged, as is the range of a picture of more than 8 bits.
         """
         if isinstance(values, WeightMap):
             return values
-        picture = values.convert("L") if isinstance(values, Image.Image) else _picture(np.asarray(values))
+        picture = _grey(values) if isinstance(values, Image.Image) else _picture(np.asarray(values))
+        if picture.getextrema()[1] == 1 and not (isinstance(values, np.ndarray) and values.dtype != np.uint8):
+            log.warning("A weight map holds 0 and 1 of 255: 1 is taken as white.")
+            picture = picture.point([0] + [255] * 255)
         picture = _shrunk(picture, min(1.0, MAX_SIDE / max(picture.size)))
         while len(png := _encode(picture)) > MAX_BYTES:
             picture = _shrunk(picture, 0.5)
@@ -145,26 +151,19 @@ def fade(alpha: Image.Image, present: Image.Image) -> Image.Image:
 
 
 def distance_to_zero(inside: npt.NDArray[np.bool_], limit: int) -> Floats:
-    """Distance in pixels from every pixel to the nearest that is not `inside`, at most `limit`; 0 outside.
-
-    Exact Euclidean distance, columns first, then rows (Saito & Toriwaki 1994, https://doi.org/10.1016/0031-3203(94)90133-3).
-    """
-    column = np.where(inside, np.float32(limit), np.float32(0))
-    for step in (1, -1):
-        rows = range(1, len(column)) if step == 1 else range(len(column) - 2, -1, -1)
-        for y in rows:
-            np.minimum(column[y], column[y - step] + 1, out=column[y])
-    squares = column**2
-    nearest = squares.copy()
-    for dx in range(1, min(limit, inside.shape[1])):
-        np.minimum(nearest[:, dx:], squares[:, :-dx] + dx * dx, out=nearest[:, dx:])
-        np.minimum(nearest[:, :-dx], squares[:, dx:] + dx * dx, out=nearest[:, :-dx])
-    return np.sqrt(nearest)
+    """Exact Euclidean distance in pixels from every pixel to the nearest that is not `inside`, at most `limit`; 0 outside."""
+    if inside.all():
+        return np.full(inside.shape, limit, np.float32)
+    return np.minimum(distance_transform_edt(inside), limit).astype(np.float32)
 
 
 def soften_borders(weights: Floats, radius: float) -> Floats:
     """Maps (styles, H, W) whose borders with each other are blurred by `radius` pixels; the sum at every pixel stays what it was."""
     total = weights.sum(0, keepdims=True)
+    import torch  # when it is needed: the page comes up without it
+
+    from stylekit.pixels.filters import blur
+
     blurred = blur(torch.from_numpy(weights)[None], radius / 2)[0].numpy()
     shared = blurred.sum(0, keepdims=True)
     return np.where(shared > 1e-6, blurred * total / np.maximum(shared, 1e-6), weights).astype(np.float32)
@@ -174,6 +173,9 @@ def _greatest_within(values: Floats, reach: int) -> Floats:
     """The greatest value in the square of side 2 * reach + 1 around every pixel."""
     if reach < 1:
         return values
+    import torch  # when it is needed: the page comes up without it
+    from torch.nn import functional as F
+
     tensor = torch.from_numpy(values)[None, None]
     tensor = F.max_pool2d(tensor, (2 * reach + 1, 1), 1, (reach, 0))
     return F.max_pool2d(tensor, (1, 2 * reach + 1), 1, (0, reach))[0, 0].numpy()
@@ -192,6 +194,16 @@ def _picture(values: npt.NDArray[np.generic]) -> Image.Image:
     if weights.min() < 0 or weights.max() > 1:
         raise SettingError(f"A weight map holds weights from {weights.min():g} to {weights.max():g}: use weights from 0 to 1.")
     return Image.fromarray((weights * 255).round().astype(np.uint8))
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    try:
+        grey, note = srgb.to_grey(picture, srgb.Facts.of(picture))
+    except ValueError as error:
+        raise SettingError(f"A weight map cannot be read ({error}): use a picture in which white is the style.") from None
+    if note:
+        log.warning("A weight map: %s.", note)
+    return grey
 
 
 def _shrunk(picture: Image.Image, factor: float) -> Image.Image:

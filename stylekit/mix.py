@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import regex
 
 from stylekit.errors import SettingError
 from stylekit.maps import Floats, Size, WeightMap, soften_borders
+from stylekit.storage.untrusted import cut, shown
 
 WEIGHT_LIMIT = 2.0  # beyond this an adapter only burns
+MOST_STYLES = 64  # in one mix; each is a map of the picture's size while it is painted, and an adapter inside the UNet
+MOST_LETTERS = 200  # of a style's name; a Hub id with its revision has fewer
 BUDGET = 1.0  # weights adding up to more are scaled down to this: stacked adapters at full weight burn
 
 Weight = float | WeightMap
@@ -24,22 +28,28 @@ class StyleMix:
     weights: tuple[tuple[str, Weight], ...] = ()
 
     def __post_init__(self) -> None:
-        names = [name for name, _ in self.weights]
+        check_count(len(self.weights))
+        seen: set[str] = set()
         for name, weight in self.weights:
-            if not name or not all(c.isalnum() or c in "-_./@" for c in name):
-                raise SettingError(f"{name!r} is not a style name: use letters, digits, - and _.")
+            if not is_name(name):
+                raise SettingError(f"{shown(name)} is not a style name: use letters, digits, - and _, at most {MOST_LETTERS} of them.")
             if not isinstance(weight, WeightMap) and (not math.isfinite(weight) or not 0 <= weight <= WEIGHT_LIMIT):
                 raise SettingError(f"The weight of {name} is {weight}: choose a number from 0 to {WEIGHT_LIMIT:g}, or a map.")
-            if names.count(name) > 1:
+            if name in seen:
                 raise SettingError(f"The style {name} appears twice in the mix: give each style once.")
+            seen.add(name)
 
     @classmethod
     def of(cls, value: str | Mapping[str, Weight] | StyleMix) -> StyleMix:
         """From a name, from ``"monet:0.6,ukiyoe:0.4"``, or from a mapping."""
         if isinstance(value, StyleMix):
             return value
+        if isinstance(value, (str, Mapping)):
+            check_count(len(value) if isinstance(value, Mapping) else value.count(",") + 1)  # before anything is made of it
         if isinstance(value, Mapping):
-            return cls(weights=tuple((str(name), _weight(name, weight)) for name, weight in value.items()))
+            return cls(weights=tuple((str(name), _weight(str(name), weight)) for name, weight in value.items()))
+        if not isinstance(value, str):
+            raise SettingError(f"The mix is {shown(value)}: write for example monet:0.6,ukiyoe:0.4.")
         parts = [part.strip() for part in value.split(",")]
         pairs = []
         for part in parts:
@@ -47,7 +57,7 @@ class StyleMix:
             try:
                 pairs.append((name.strip(), float(number) if colon else 1.0))
             except ValueError:
-                raise SettingError(f"The weight in {part!r} is not a number: write for example {name.strip()}:0.6.") from None
+                raise SettingError(f"The weight in {shown(part)} is not a number: write for example {name.strip()[:40]}:0.6.") from None
         return cls(weights=tuple(pairs))
 
     @property
@@ -94,6 +104,7 @@ class StyleMix:
         """The regions painted over this mix, which keeps what they leave of the picture; its weights count up to 1."""
         if not regions:
             return self
+        check_count(len(set(self.names).union(regions)))
         size = max((region.size for region in regions.values()), key=lambda size: size[0] * size[1])
         weights = {name: region.at(size) for name, region in regions.items()}
         left = 1 - np.minimum(sum(weights.values()), 1)
@@ -107,10 +118,23 @@ class StyleMix:
         return ",".join(f"{name}:{'map' if isinstance(weight, WeightMap) else format(weight, 'g')}" for name, weight in self.weights)
 
 
+def check_count(styles: int) -> None:
+    """Raises SettingError for more styles than a mix may have."""
+    if styles > MOST_STYLES:
+        raise SettingError(f"The mix has {styles} styles: give at most {MOST_STYLES}.")
+
+
+def is_name(name: str) -> bool:
+    """Whether a mix takes `name` for a style's: letters, digits and marks of any script, and ``-_./@``."""
+    return len(name) <= MOST_LETTERS and regex.fullmatch(r"[\p{L}\p{N}\p{M}_./@-]+", name) is not None
+
+
 def _weight(name: str, weight: object) -> Weight:
     if isinstance(weight, WeightMap):
         return weight
     try:
         return float(weight)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise SettingError(f"The weight of {name} is {weight!r}: choose a number from 0 to {WEIGHT_LIMIT:g}, or a WeightMap.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise SettingError(
+            f"The weight of {cut(name)} is {shown(weight)}: choose a number from 0 to {WEIGHT_LIMIT:g}, or a WeightMap."
+        ) from None

@@ -16,15 +16,22 @@ import gradio as gr
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from starlette.middleware import Middleware
 
+from stylekit.base_card import POCKET
 from stylekit.recipe import Recipe
-from stylekit.styles import Style
+from stylekit.styles import LORA, Adapter, Style
 from stylekit.stylizer import Stylized, StylizeStep
 from stylekit.ui import stylize, theme
+from stylekit.ui.guard import Guard
+from stylekit.ui.limits import Limits
+from stylekit.ui.parts.shelf import Shelf
+from stylekit.ui.visit.front import Front
+from stylekit.ui.visit.page import create_header
 
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
-WAIT = 20_000  # milliseconds for anything to appear, on a busy machine
+WAIT = 60_000  # milliseconds for anything to appear, on a machine that does much else
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # no sandbox, since CI runs as root; the rest keeps the browser from calling home, which would hide a page that does
@@ -47,12 +54,24 @@ def missing(what: str) -> NoReturn:
     pytest.skip(what)
 
 
+def program() -> str | None:
+    """The system's browser."""
+    return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A headless Chromium, from the system."""
-    path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    path = program()
     if path is None:
         missing(f"no browser: install one of {', '.join(NAMES)}")
+    with launched(path) as browser:
+        yield browser
+
+
+@contextmanager
+def launched(path: str) -> Iterator[Browser]:
+    """The browser at `path`, headless."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, headless=True, args=list(ARGS))
         try:
@@ -62,10 +81,16 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def serve(demo: gr.Blocks) -> Iterator[str]:
+def serve(demo: gr.Blocks, limits: Limits | None = None) -> Iterator[str]:
     """The address of `demo`, served as app.py serves it."""
-    _, url, _ = demo.queue().launch(
-        prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", max_file_size="20mb", **theme.launch_options()
+    middleware = [Middleware(Front), Middleware(Shelf), Middleware(Guard, limits=limits or Limits())]
+    _, url, _ = demo.launch(
+        prevent_thread_lock=True,
+        quiet=True,
+        server_name="127.0.0.1",
+        max_file_size="20mb",
+        app_kwargs={"middleware": middleware},
+        **theme.launch_options(),
     )
     try:
         yield url
@@ -96,6 +121,7 @@ class FakeEngine:
         self.most_at_work = max(self.most_at_work, self.at_work)
         finished = False
         try:
+            yield StylizeStep(step=0, total=self.total)
             for step in range(1, self.total + 1):
                 time.sleep(self.delay)
                 self.steps += 1
@@ -107,6 +133,14 @@ class FakeEngine:
         finally:
             self.at_work -= 1
             self.closed_early += not finished
+
+
+def answered(demo: gr.Blocks) -> set[str]:
+    """The `elem_id` of everything on a page that does something when it is clicked, changed or submitted."""
+    config = demo.get_config_file()
+    names = {part["id"]: part["props"].get("elem_id") for part in config["components"]}
+    found = {names.get(component) for event in config["dependencies"] for component, _ in event["targets"]}
+    return {str(name) for name in found if name}
 
 
 def make_pictures(folder: Path) -> dict[str, Path]:
@@ -125,11 +159,11 @@ def make_pictures(folder: Path) -> dict[str, Path]:
 
 def make_cards(pictures: dict[str, Path]) -> tuple[Style, ...]:
     """Three styles, one of them without pictures."""
+    adapter = Adapter(base=POCKET, kind=LORA, path=Path("none.safetensors"), made="m", data="d", license="CC0-1.0")
 
     def card(name: str, title: str, pair: tuple[Path | None, Path | None]) -> Style:
-        return Style(
-            name=name, title=title, blurb=f"{title} it is.", period="", license="CC0-1.0", adapters=(), before=pair[0], preview=pair[1]
-        )
+        facts = {"name": name, "title": title, "blurb": f"{title} it is.", "period": "", "license": "CC0-1.0"}
+        return Style(**facts, adapters=(adapter,), before=pair[0], preview=pair[1])
 
     photo, other = pictures["photo.jpg"], pictures["other.jpg"]
     return (
@@ -144,7 +178,7 @@ def fake_page(folder: Path) -> Iterator[tuple[str, FakeEngine, dict[str, Path]]]
     """The Stylize tab over a fake engine: its address, the engine, and the pictures in `folder`."""
     engine, pictures = FakeEngine(), make_pictures(folder)
     with gr.Blocks(analytics_enabled=False) as demo:
-        gr.HTML(theme.HEADER)
+        create_header()
         stylize.create_tab(styles=lambda: make_cards(pictures), run=engine, examples=[pictures["other.jpg"]])
     with serve(demo) as url:
         yield url, engine, pictures
@@ -164,7 +198,7 @@ def visits(browser: Browser) -> Iterator[Callable[..., Page]]:
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
         page.on("pageerror", lambda error: failures.append(str(error)))
         page.goto(url)
-        expect(page.get_by_role("button", name="Stylize", exact=True)).to_be_visible(timeout=WAIT)
+        expect(go(page)).to_be_visible(timeout=WAIT)
         expect(page.locator("#status")).not_to_be_empty(timeout=WAIT)
         expect(page.locator("#drop")).to_be_visible(timeout=WAIT)
         return page
@@ -205,20 +239,34 @@ def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=name, exact=True)
 
 
+def go(page: Page) -> Locator:
+    """The button that starts, whose name says in which style."""
+    return page.locator("#go")
+
+
+def frame(page: Page, kind: str = "result") -> Locator:
+    """What hangs on the wall of the Stylize tab, if it is of that kind."""
+    return page.locator(f"#frame .sk-frame[data-kind={kind}]")
+
+
+def label(page: Page) -> Locator:
+    return page.locator("#frame .sk-label")
+
+
 def start(page: Page) -> None:
-    button(page, "Stylize").click()
+    go(page).click()
 
 
 def finish(page: Page) -> None:
     expect(status(page)).to_contain_text("Done in", timeout=WAIT)
-    expect(page.locator("#comparison")).to_be_visible()
-    expect(button(page, "Stylize")).to_be_enabled()
+    expect(frame(page)).to_be_visible()
+    expect(go(page)).to_be_enabled()
     expect(button(page, "Cancel")).to_be_disabled()
 
 
 def download(page: Page, folder: Path) -> Path:
     with page.expect_download() as caught:
-        page.locator("#download").click()
+        page.locator("#frame .sk-download").click()
     path = folder / caught.value.suggested_filename
     caught.value.save_as(path)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,16 +10,25 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from huggingface_hub import try_to_load_from_cache
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from stylekit.base import SD_CARD, Base
+from stylekit.base import Base
+from stylekit.base_card import SD_CARD
+from stylekit.storage.paths import ROOT
 from stylekit.stylizer import Stylizer
 from tests import hub_server
 from tests.browser import FakeEngine, chromium, fake_page, visits
 from tests.hub_server import Hub
 
-ROOT = Path(__file__).resolve().parent.parent
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers side by side share the processor's cores instead of each taking all, and so do the programs that they start."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if count > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // count))
+        os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +55,20 @@ def rng() -> np.random.Generator:
 @pytest.fixture
 def sd_base() -> Base:
     """A base of Stable Diffusion 1.5's classes and blocks at reduced width, random weights, of its own for every test."""
-    from benchmarks.sd15_training import REDUCED, build_unet, build_vae  # which imports transformers
+    from benchmarks.sd15_models import REDUCED, build_unet, build_vae  # which imports transformers
 
     torch.manual_seed(0)
     scheduler = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, clip_sample=False)
     parts = {"unet": build_unet(REDUCED).eval().requires_grad_(False), "vae": build_vae(REDUCED).eval().requires_grad_(False)}
     return Base(name="random", source="random", card=SD_CARD, scheduler=scheduler, device=torch.device("cpu"), dtype=torch.float32, **parts)
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole folder of Stable Diffusion 1.5's classes at reduced width, random weights, with a text encoder and a tokenizer of letters."""
+    from benchmarks.sd15_models import REDUCED, save_model
+
+    return save_model(tmp_path_factory.mktemp("twin"), REDUCED)
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +111,51 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with hub_server.serve() as running:
         hub_server.aim_client(monkeypatch, running.url)
         yield running
+
+
+@pytest.fixture
+def sd15_weights() -> str:
+    """Stable Diffusion 1.5 with its own weights: a folder or a Hub id in STYLEKIT_TEST_SD15, or what is in the Hub's cache."""
+    source = os.environ.get("STYLEKIT_TEST_SD15", "stable-diffusion-v1-5/stable-diffusion-v1-5")
+    if not Path(source).is_dir() and not isinstance(try_to_load_from_cache(source, "unet/config.json"), str):
+        pytest.skip(f"the weights of {source} are not on this machine: fetch them, or name a folder in STYLEKIT_TEST_SD15")
+    return source
+
+
+WEIGHT_FIXTURES = frozenset({"sd15_weights"})
+BROWSER_FIXTURES = frozenset({"page", "browser", "url", "visits"})
+SLOW_FOLDERS = ("training", "adapters", "hand")
+SLOW_FILES = frozenset(
+    [
+        "test_drawn",
+        "test_evaluation",
+        "test_limits",
+        "test_methods",
+        "test_push_space",
+        "test_sd_gallery",
+        "test_selection",
+        "test_stylizer",
+        "test_reference",
+        "test_ip_adapter",
+        "test_picture",
+        "test_teach",
+        "test_paintings",
+        "test_structure",
+        "test_words",
+    ]
+)
+QUICK_FILES = frozenset(
+    {"test_lora_settings", "test_formats", "test_claims", "test_loop", "test_prepare_sources", "test_train_lora_settings"}
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The quick lane (`make quick`) leaves out what opens a browser, trains, or makes many pictures."""
+    for item in items:
+        path = item.path
+        if WEIGHT_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.weights)
+        if BROWSER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.browser)
+        if path.stem in SLOW_FILES or (path.parent.name in SLOW_FOLDERS and path.stem not in QUICK_FILES):
+            item.add_marker(pytest.mark.slow)

@@ -24,13 +24,13 @@ from tqdm import tqdm
 
 from stylekit.errors import StyleError
 from stylekit.features import VGGFeatures, gram_matrix, load_compressed, load_vgg, save_compressed
-from training import data
-from training.pictures import usable
+from training.pictures import data
+from training.pictures.pictures import usable
 
 LAST = "4_3"
 BEFORE, COMPRESSED = "3_3", ("4_1", "4_2", "4_3")
 RANK = 160  # what fits in 4 MB
-SIDE = 320  # pixels; long side of the pictures
+PICTURE_SIDE = 320  # pixels; long side of the pictures
 PICTURES = 100  # of each folder
 POSITIONS = 320  # drawn from each picture
 RIDGE = 1e-4  # of the inputs' mean power
@@ -135,7 +135,7 @@ def _pixels(folders: Sequence[Path], most: int) -> list[torch.Tensor]:
     for folder in folders:
         if not folder.is_dir():
             raise StyleError(f"{folder} is not a folder: name a folder of pictures.")
-        pictures += [data.to_tensor(data.scale_to(picture, SIDE))[None] for picture in usable(data.list_pictures(folder), most)]
+        pictures += [data.to_tensor(data.scale_to(picture, PICTURE_SIDE))[None] for picture in usable(data.list_pictures(folder), most)]
     if not pictures:
         raise StyleError(f"No picture can be read in {', '.join(map(str, folders))}: name folders of pictures.")
     return pictures

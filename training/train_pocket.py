@@ -5,7 +5,7 @@
     python -m training.train_pocket export      --work runs/pocket --out assets/pocket
 
 The denoiser predicts the clean latents themselves (`prediction_type="sample"`): with a v- or noise-target the step from a photo at low
-noise to a drawing would need a huge output. Both stages checkpoint to --work and resume from there.
+noise to a drawing would need a huge output. An interrupted `unet` goes on from --work; `autoencoder` starts anew.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import math
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -29,10 +30,19 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from stylekit import images
+from stylekit.errors import StyleError
 from stylekit.features import VGGFeatures, load_vgg
-from training import data, pocket_autoencoder
-from training.pocket_unet import PROMPT_TOKENS, PROMPT_WIDTH, build_unet
+from stylekit.pixels import srgb
+from stylekit.storage import digests
+from stylekit.storage.files import whole
+from training.loop import caches, checkpoints, claims
+from training.pictures import data
+from training.pocket import autoencoder
+from training.pocket.unet import PROMPT_TOKENS, PROMPT_WIDTH, build_unet
+from training.style import command
+from training.targets import procedural
 
+TUNED = "tuned.safetensors"  # beside the autoencoder, with the decoder as it is by now
 AUTOENCODER_CROP = 128  # pixels
 LATENT_CROP = 32  # latent pixels, 256 image pixels
 NUM_TRAIN_TIMESTEPS = 1000
@@ -64,13 +74,6 @@ def make_scheduler() -> DDIMScheduler:
     )
 
 
-def save_whole(state: dict[str, object], path: Path) -> None:
-    """Write a checkpoint aside, then rename: an interrupted save leaves the old file."""
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)
-
-
 def load_pictures(paths: Sequence[Path], opener: Callable, sizes: Sequence[int], rng: random.Random) -> list[torch.Tensor]:
     """uint8 (3, H, W) tensors; each picture at a long side drawn from `sizes`, never enlarged."""
     pictures = []
@@ -99,11 +102,11 @@ def autoencoder_steps(
         crops = [data.random_crop([rng.choice(pictures)], AUTOENCODER_CROP, rng)[0] for _ in range(8)]
         pixels = data.batches_of(crops) / 127.5 - 1
         with torch.no_grad():
-            latents = pocket_autoencoder.project(vae, pixels)
+            latents = autoencoder.project(vae, pixels)
             # the denoiser's output is never exactly a latent of a picture: teach the decoder to bear small errors
             latents = latents + torch.randn_like(latents) * 0.03 * torch.rand(len(latents), 1, 1, 1)
         with torch.autocast("cpu", torch.bfloat16):
-            decoded = pocket_autoencoder.decode(vae, latents.contiguous(memory_format=torch.channels_last))
+            decoded = autoencoder.decode(vae, latents.contiguous(memory_format=torch.channels_last))
         decoded = decoded.float()
         l1 = F.l1_loss(decoded, pixels)
         with torch.autocast("cpu", torch.bfloat16):
@@ -124,8 +127,8 @@ def held_out_psnr(vae: AutoencoderDC, photos: Sequence[Path], long_side: int = 5
     values = []
     for path in photos:
         pixels = data.to_tensor(data.scale_to(images.open_picture(path), long_side))[None]
-        decoded = pocket_autoencoder.decode(vae, pocket_autoencoder.encode(vae, pixels))
-        values.append(pocket_autoencoder.psnr(pixels, decoded))
+        decoded = autoencoder.decode(vae, autoencoder.encode(vae, pixels))
+        values.append(autoencoder.psnr(pixels, decoded))
     return sum(values) / len(values)
 
 
@@ -139,13 +142,13 @@ def train_autoencoder(args: argparse.Namespace) -> None:
     pictures += load_pictures(art[:250], data.open_art, (384, 512, 640), rng)
     patches = []
     for picture in pictures:
-        columns = pocket_autoencoder.patches_of(picture[None].float() / 127.5 - 1)[0].flatten(1).T
+        columns = autoencoder.patches_of(picture[None].float() / 127.5 - 1)[0].flatten(1).T
         patches.append(columns[torch.randperm(len(columns))[:600]])
-    vae = pocket_autoencoder.build_autoencoder(*pocket_autoencoder.principal_components(torch.cat(patches)))
+    vae = autoencoder.build_autoencoder(*autoencoder.principal_components(torch.cat(patches)))
     vae = vae.to(memory_format=torch.channels_last)
-    args.work.mkdir(parents=True, exist_ok=True)
     start = held_out_psnr(vae, held_out)
     print(f"PCA start: {start:.2f} dB on {len(held_out)} held-out photos", flush=True)
+    (args.work / "vae" / TUNED).unlink(missing_ok=True)  # an earlier autoencoder's
     vae.save_pretrained(args.work / "vae")  # the latent space is fixed from here on
     vgg = load_vgg(args.backbone, last="3_1").to(memory_format=torch.channels_last)
     vgg.calibrate([p[None].float() / 127.5 - 1 for p in pictures[:20]])
@@ -160,7 +163,7 @@ def train_autoencoder(args: argparse.Namespace) -> None:
             value = held_out_psnr(vae, held_out[:20])
             print(f"step {step}: {value:.2f} dB on 20 held-out photos, {time.time() - begun:.0f} s", flush=True)
             vae.save_pretrained(args.work / "vae-part")
-            os.replace(args.work / "vae-part" / "diffusion_pytorch_model.safetensors", args.work / "vae" / "tuned.safetensors")
+            os.replace(args.work / "vae-part" / "diffusion_pytorch_model.safetensors", args.work / "vae" / TUNED)
     final = held_out_psnr(vae, held_out)
     print(f"tuned: {final:.2f} dB on {len(held_out)} held-out photos", flush=True)
     (args.work / "autoencoder.json").write_text(
@@ -168,15 +171,26 @@ def train_autoencoder(args: argparse.Namespace) -> None:
     )
 
 
-def cache_latents(vae: AutoencoderDC, args: argparse.Namespace, rng: random.Random) -> dict[str, list[torch.Tensor]]:
-    """fp16 latents (32, h, w) of the training pictures in three pools: photos, art, and photos stylised by procedure."""
-    from training.procedural import PROCEDURES
+def open_autoencoder(work: Path) -> AutoencoderDC:
+    """The one of the stage `autoencoder`, its decoder as it was before tuning."""
+    if not (work / "vae" / "config.json").is_file():
+        raise StyleError(f"{work} holds no autoencoder: run the stage autoencoder first, or name its --work folder.")
+    return AutoencoderDC.from_pretrained(work / "vae").eval()
 
-    path = args.work / "latents.pt"
-    if path.exists():
-        return torch.load(path)
-    train, _ = data.split_photos(args.photos, args.split)
+
+def load_latents(vae: AutoencoderDC, args: argparse.Namespace) -> dict[str, list[torch.Tensor]]:
+    """fp16 latents (32, h, w) of the training pictures in three pools: photos, art, and photos stylised by procedure. Made once."""
+    photos, _ = data.split_photos(args.photos, args.split)
     art = [p for folder in args.art for p in data.list_pictures(folder)]
+    if not photos:
+        raise StyleError(f"{args.photos} holds no training photos: name a folder of the photos in {args.split}.")
+    code = digests.of_code(images, srgb, data, procedural, autoencoder, _encode)
+    facts = (code, digests.of_weights(vae.encoder), caches.file_facts(photos), caches.file_facts(art), args.seed, LATENT_CROP)
+    path = args.work / f"latents-{digests.of_values(facts)}.pt"
+    return caches.kept(path, lambda: _encode(vae, photos, art, random.Random(args.seed)))
+
+
+def _encode(vae: AutoencoderDC, photos: Sequence[Path], art: Sequence[Path], rng: random.Random) -> dict[str, list[torch.Tensor]]:
     pools: dict[str, list[torch.Tensor]] = {"photos": [], "art": [], "stylised": []}
 
     def add(pool: str, picture, long_side: int) -> None:
@@ -185,20 +199,19 @@ def cache_latents(vae: AutoencoderDC, args: argparse.Namespace, rng: random.Rand
         pixels = data.to_tensor(data.scale_to(picture, long_side))[None]
         if min(pixels.shape[2:]) >= LATENT_CROP * 8:
             with torch.no_grad():
-                pools[pool].append(pocket_autoencoder.project(vae, pixels)[0].half())
+                pools[pool].append(autoencoder.project(vae, pixels)[0].half().clone())
 
-    for photo in tqdm(train, desc="photo latents"):
+    for photo in tqdm(photos, desc="photo latents"):
         picture = images.open_picture(photo)
         for long_side in (400, 512, 640):
             add("photos", picture, long_side)
         small = data.scale_to(picture, 512)
-        for procedure in PROCEDURES.values():
+        for procedure in procedural.PROCEDURES.values():
             add("stylised", Image.fromarray(procedure(np.asarray(small))), 512)
     for work in tqdm(art, desc="art latents"):
         picture = data.open_art(work)
         for long_side in (rng.choice((320, 400)), rng.choice((512, 640))):
             add("art", picture, min(long_side, 2 * max(picture.size)))
-    torch.save(pools, path)
     return pools
 
 
@@ -218,8 +231,9 @@ def linear_error(variance: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.
 def train_unet(args: argparse.Namespace) -> None:
     rng = random.Random(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
-    vae = AutoencoderDC.from_pretrained(args.work / "vae").eval()
-    pools = cache_latents(vae, args, rng)
+    vae = open_autoencoder(args.work)
+    pools = load_latents(vae, args)
+    identity = {"data": digests.of_values(pools), "seed": str(args.seed), "lr": str(args.lr), "batch": str(args.batch)}
     print({name: len(pool) for name, pool in pools.items()}, flush=True)
     sample = torch.cat([z.float().flatten(1)[:, ::37] for z in pools["photos"][::5]], 1)
     variance = sample.var(1)
@@ -232,8 +246,8 @@ def train_unet(args: argparse.Namespace) -> None:
     ema = [p.detach().clone() for p in parameters]
     optimizer = torch.optim.AdamW(parameters, lr=args.lr, betas=(0.9, 0.99), weight_decay=0.0)
     start, path = 0, args.work / "unet.pt"
-    if path.exists():
-        state = torch.load(path)
+    state = checkpoints.read(path, identity)
+    if state:
         start = state["step"]
         for p, value in zip(parameters, state["parameters"], strict=True):
             p.data.copy_(value)
@@ -274,26 +288,28 @@ def train_unet(args: argparse.Namespace) -> None:
         if step % 100 == 0:
             print(f"step {step} " + " ".join(f"{b}: {e:.4f}" for b, e in sorted(error.items())), flush=True)
         if step % 500 == 0 or step == args.steps:
-            save_whole(
-                {
+            with whole(path) as part:
+                state = {
                     "step": step,
+                    "identity": identity,
                     "parameters": [p.detach() for p in parameters],
                     "ema": ema,
                     "optimizer": optimizer.state_dict(),
                     "generator": generator.get_state(),
                     "rng": rng.getstate(),
-                },
-                path,
-            )
+                }
+                torch.save(state, part)
 
 
 def export(args: argparse.Namespace) -> None:
     """Write the averaged weights as fp16 safetensors, sharded below `SHARD`, with scheduler and prompt embedding."""
-    vae = AutoencoderDC.from_pretrained(args.work / "vae")
-    tuned = args.work / "vae" / "tuned.safetensors"
+    vae = open_autoencoder(args.work)
+    tuned = args.work / "vae" / TUNED
     if tuned.exists():
         vae.load_state_dict(load_file(tuned))
-    state = torch.load(args.work / "unet.pt")
+    state = checkpoints.read(args.work / "unet.pt", None)
+    if state is None:
+        raise StyleError(f"{args.work} holds no trained denoiser: run the stage unet first, or name its --work folder.")
     unet = build_unet()
     with torch.no_grad():
         for p, average in zip([*unet.parameters()], state["ema"][:-1], strict=True):
@@ -350,12 +366,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if "threads" in args:
         torch.set_num_threads(args.threads)
-    args.run(args)
+
+    def run() -> None:
+        with claims.claimed({"work": args.work} | ({"out": args.out} if "out" in args else {})):
+            args.run(args)
+
+    return command.run_script("train_pocket", run)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

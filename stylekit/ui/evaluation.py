@@ -1,7 +1,7 @@
 """The Evaluation tab: reports that came with the app, and a small evaluation of one's own photos.
 
 A report is a folder with ``report.json``, its tables, plots and sheets, as ``python -m eval.run`` writes it. The tab receives the function
-that makes one; pictures travel inside the page, so no file of the server has to be opened to visitors.
+that makes one; no file of the server has to be opened to visitors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import logging
 import re
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,9 +23,12 @@ from typing import Any
 import gradio as gr
 
 from stylekit.errors import PictureError, SettingError, StyleError
+from stylekit.formats import FILE_TYPES
 from stylekit.images import open_picture
-from stylekit.ui.status import complain, say
-from stylekit.ui.worker import MODEL_QUEUE, watch
+from stylekit.storage.untrusted import Source, as_table, parse_json, read_text
+from stylekit.ui.parts.shelf import shelve
+from stylekit.ui.status import complain, note, say
+from stylekit.ui.worker import MODEL_QUEUE, PRIVATE, Turn, watch
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +37,37 @@ Report = Mapping[str, Any]  # what report.json holds
 # photos, styles, methods, folder for the report -> (pictures done, pictures in all, what is done last); the report is there at the end
 Evaluate = Callable[[Sequence[Path], Sequence[str], Sequence[str], Path], Iterator[tuple[int, int, str]]]
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 REPORT_FILE, CSV_FILE, MARKDOWN_FILE = "report.json", "report.csv", "report.md"
-OWN = "your photos"  # what the last evaluation of this visitor is called
+VISITOR_TITLE = "your photos"  # what the last evaluation of this visitor is called
 MOST_PHOTOS = 8
-KEPT = 24 * 3600.0  # seconds that a visitor's own report stays on the server
+REPORT_SECONDS = 24 * 3600.0  # seconds that a visitor's own report stays on the server
 HEAD = ("lpips", "ssim", "reached", "kid", "seconds")  # columns that are shown before "all numbers" is asked for
-METHODS = {"identity": "photo itself", "base": "base alone", "lora": "LoRA", "dreambooth": "DreamBooth", "classical": "classical network"}
+METHODS = {
+    "identity": "photo itself",
+    "base": "base alone",
+    "prompt": "style's words alone",
+    "hand": "drawn by hand",
+    "lora": "LoRA alone",
+    "dreambooth": "DreamBooth alone",
+    "classical": "classical network",
+}
+LIMITS = {  # column of a limit -> its title and format
+    "style": ("style", ""),
+    "strength": ("strength", ".2f"),
+    "ssim": ("SSIM", ".3f"),
+    "lpips": ("LPIPS to content", ".3f"),
+    "reached": ("style reached", ".2f"),
+    "share": ("share of the way", ".0%"),
+    "beyond": ("stops at", ""),
+}
 
 WELCOME = "Choose photos, styles and methods. A picture takes a few seconds."
 CANCELLED = "Cancelled. Your photos and choices are still here."
 FAILED = "Something went wrong on the server and is in its log. Your photos and choices are still here: try again."
+ABOUT = (
+    "How well each style keeps what is in a photo, and how much of the style arrives: a number is a mean over the photos of the report. "
+    "Below it you can measure the same on photos of your own."
+)
 NO_REPORT = "There is no report yet: measure photos of your own below."
 
 TABLE_SCRIPT = """
@@ -75,12 +97,16 @@ element.addEventListener("click", (event) => {
 });
 """
 BUSY_SCRIPT = """() => [%s, {interactive: false, __type__: "update"}, {interactive: true, __type__: "update"}]"""
+TO_REPORT = """(report) => {
+  if (report === %s) document.getElementById("report-bar").scrollIntoView({behavior: "smooth"});
+}"""
 IDLE_SCRIPT = """() => [{interactive: true, __type__: "update"}, {interactive: false, __type__: "update"}]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationTab:
-    """The tab's components. report: names of the reports; page: the chosen one as a page; own: folder of the visitor's own report."""
+    """The tab's components. report: names of the reports; page: the chosen one as a page;
+    visitor_report: folder of that report."""
 
     report: gr.Dropdown
     page: gr.HTML
@@ -92,33 +118,41 @@ class EvaluationTab:
     go: gr.Button
     cancel: gr.Button
     status: gr.HTML
-    own: gr.State
+    visitor_report: gr.State
 
 
 def create_tab(
-    *, reports: Path, styles: Sequence[tuple[str, str]], methods: Sequence[str], evaluate: Evaluate, examples: Sequence[Path] = ()
+    *,
+    reports: Path,
+    styles: Sequence[tuple[str, str]],
+    methods: Sequence[str],
+    evaluate: Evaluate,
+    examples: Sequence[Path] = (),
+    turn: Turn | None = None,
 ) -> EvaluationTab:
     """Lay out the tab in the current Blocks and connect it.
 
     reports: folder with a folder for each report. styles: (title, name) of each to choose from. methods: names of those to choose from.
     evaluate: makes a report; closing it must cancel. examples: photos that are measured if none is uploaded.
+    turn: where it runs; None for one of the tab's own.
     """
     found = find_reports(reports)
     tab = _lay_out(found, styles, methods)
-    actions = _Actions(tab, found, evaluate, examples)
+    actions = _Actions(tab, found, evaluate, examples, turn or Turn())
     shown = [tab.page, tab.csv, tab.markdown]
-    tab.report.change(actions.show, [tab.report, tab.own], shown, **PRIVATE)
+    tab.report.change(actions.show, [tab.report, tab.visitor_report], shown, **PRIVATE)
     busy = BUSY_SCRIPT % json.dumps(say("Waiting for a free turn", "busy"))
     clicked = tab.go.click(None, None, [tab.status, tab.go, tab.cancel], js=busy, **PRIVATE)
     running = clicked.then(
         actions.evaluate,
         [tab.photos, tab.styles, tab.methods],
-        [tab.status, tab.own, tab.report, *shown],
+        [tab.status, tab.visitor_report, tab.report, *shown],
         concurrency_id=MODEL_QUEUE,
         concurrency_limit=1,
         **PRIVATE,
     )
     running.then(None, None, [tab.go, tab.cancel], js=IDLE_SCRIPT, **PRIVATE)
+    running.success(None, tab.report, None, js=TO_REPORT % json.dumps(VISITOR_TITLE), **PRIVATE)
     cancelled = tab.cancel.click(None, None, None, cancels=[running], **PRIVATE)
     cancelled.then(lambda: say(CANCELLED), None, tab.status, **PRIVATE)
     return tab
@@ -137,8 +171,9 @@ def find_reports(folder: Path) -> dict[str, Path]:
 
 def read_report(folder: Path) -> Report:
     """What report.json in `folder` says."""
+    source = Source(what=f"The report in {folder.name}", remedy="make it again", bytes=2**24)
     try:
-        report = json.loads((folder / REPORT_FILE).read_text())
+        report = as_table(parse_json(read_text(folder / REPORT_FILE, source), source), source)
         report["title"], report["rows"], report["columns"]
         return report
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -148,13 +183,14 @@ def read_report(folder: Path) -> Report:
 def _lay_out(found: Mapping[str, Path], styles: Sequence[tuple[str, str]], methods: Sequence[str]) -> EvaluationTab:
     first = next(iter(found), None)
     with gr.Column(elem_id="evaluation"):
+        gr.HTML(f'<p class="sk-report-about">{ABOUT}</p>', apply_default_css=False, js_on_load=None)
         with gr.Row(elem_id="report-bar"):
             report = gr.Dropdown(list(found), value=first, label="Report", visible=bool(found), min_width=220, elem_id="report")
             files = [str(found[first] / name) if first else None for name in (CSV_FILE, MARKDOWN_FILE)]
             csv = gr.DownloadButton("Download CSV", value=files[0], visible=first is not None, scale=0, elem_id="report-csv")
             markdown = gr.DownloadButton("Download Markdown", value=files[1], visible=first is not None, scale=0, elem_id="report-markdown")
         page = gr.HTML(
-            report_page(found[first]) if first else f'<p class="sk-quiet">{NO_REPORT}</p>',
+            report_page(found[first], True) if first else f'<p class="sk-quiet">{NO_REPORT}</p>',
             js_on_load=TABLE_SCRIPT,
             apply_default_css=False,
             elem_id="report-page",
@@ -164,7 +200,7 @@ def _lay_out(found: Mapping[str, Path], styles: Sequence[tuple[str, str]], metho
             with gr.Row():
                 photos = gr.File(
                     file_count="multiple",
-                    file_types=["image"],
+                    file_types=[*FILE_TYPES],
                     label=f"Photos, at most {MOST_PHOTOS}",
                     show_label=True,
                     height=190,
@@ -175,7 +211,7 @@ def _lay_out(found: Mapping[str, Path], styles: Sequence[tuple[str, str]], metho
                     names = [name for _, name in styles]
                     chosen = gr.CheckboxGroup(list(styles), value=names[:2], label="Styles", elem_id="measure-styles")
                     ways = [(METHODS.get(name, name), name) for name in methods]
-                    used = [name for name in methods if name in ("identity", "lora")]
+                    used = [name for name in methods if name in ("identity", "hand" if "hand" in methods else "lora")]
                     how = gr.CheckboxGroup(ways, value=used, label="Methods", elem_id="measure-methods")
             with gr.Row(elem_id="measure-actions"):
                 go = gr.Button("Evaluate", variant="primary", elem_id="measure-go")
@@ -192,23 +228,23 @@ def _lay_out(found: Mapping[str, Path], styles: Sequence[tuple[str, str]], metho
         go=go,
         cancel=cancel,
         status=status,
-        own=gr.State(None, time_to_live=KEPT, delete_callback=_discard),
+        visitor_report=gr.State(None, time_to_live=REPORT_SECONDS, delete_callback=_discard),
     )
 
 
 class _Actions:
     """What the listeners do."""
 
-    def __init__(self, tab: EvaluationTab, reports: Mapping[str, Path], evaluate: Evaluate, examples: Sequence[Path]) -> None:
+    def __init__(self, tab: EvaluationTab, reports: Mapping[str, Path], evaluate: Evaluate, examples: Sequence[Path], turn: Turn) -> None:
         self.tab = tab
         self.reports = dict(reports)
         self.run = evaluate
         self.examples = tuple(examples)
-        self.turn = threading.Lock()
+        self.turn = turn
 
-    def show(self, title: str | None, own: str | None) -> Iterator[Updates]:
+    def show(self, title: str | None, visitor_report: str | None) -> Iterator[Updates]:
         """Put a report on the page, with its downloads."""
-        folder = Path(own) if title == OWN and own else self.reports.get(title or "")
+        folder = Path(visitor_report) if title == VISITOR_TITLE and visitor_report else self.reports.get(title or "")
         if folder is None:
             return
         try:
@@ -225,9 +261,9 @@ class _Actions:
         try:
             yield from self._measure([Path(path) for path in photos or self.examples], styles, methods, out)
             with self._files(out) as updates:
-                choices = gr.Dropdown([OWN, *self.reports], value=OWN, visible=True)
+                choices = gr.Dropdown([VISITOR_TITLE, *self.reports], value=VISITOR_TITLE, visible=True)
                 kept = True
-                yield updates | {tab.status: say("Done: the report is above."), tab.own: str(out), tab.report: choices}
+                yield updates | {tab.status: say("Done: the report is above."), tab.visitor_report: str(out), tab.report: choices}
         except StyleError as error:
             yield {tab.status: complain(str(error))}
         except Exception:
@@ -246,7 +282,7 @@ class _Actions:
         if not styles or not methods:
             raise SettingError(f"There is no {'style' if not styles else 'method'} yet: choose one or more.")
         for path in photos:
-            open_picture(path)  # says what is wrong with it
+            open_picture(path, say=note)  # says what is wrong with it
         said, done = "Getting ready", 0.0
         for event in watch(lambda: self.run(photos, styles, methods, out), self.turn):
             if event is not None:
@@ -257,7 +293,7 @@ class _Actions:
     @contextlib.contextmanager
     def _files(self, folder: Path) -> Iterator[Updates]:
         """The page and the downloads. Gradio copies the files it is given, so they are needed only while they are yielded."""
-        tab, page = self.tab, report_page(folder)
+        tab, page = self.tab, report_page(folder, folder in self.reports.values())
         with tempfile.TemporaryDirectory(prefix="stylekit-") as name:
             copies = [str(shutil.copy(folder / file, name)) for file in (CSV_FILE, MARKDOWN_FILE)]
             yield {
@@ -267,12 +303,12 @@ class _Actions:
             }
 
 
-def report_page(folder: Path) -> str:
-    """The report in `folder` as HTML, pictures and all."""
+def report_page(folder: Path, shared: bool) -> str:
+    """The report in `folder` as HTML. shared: it came with the app, so its pictures may lie on the shelf; else they are in the page."""
     report = read_report(folder)
-    parts = [f'<p class="sk-report-about">{_about(report)}</p>', _table(report)]
-    plots = [_picture(folder, entry) for entry in report.get("plots", ())]
-    parts += ['<div class="sk-plots">', *plots, "</div>", *(_picture(folder, entry) for entry in report.get("sheets", ()))]
+    parts = [f'<p class="sk-report-about">{_about(report)}</p>', _table(report), _limits(report)]
+    plots = [_picture(folder, entry, shared) for entry in report.get("plots", ())]
+    parts += ['<div class="sk-plots">', *plots, "</div>", *(_picture(folder, entry, shared) for entry in report.get("sheets", ()))]
     if report.get("notes"):
         parts.append(f'<h3 class="sk-heading">What the pictures show</h3><div class="sk-notes">{_notes(report["notes"])}</div>')
     troubles = [f"{method} of {style}: {why}" for method, style, why in report.get("missing", ())]
@@ -325,6 +361,26 @@ def _table(report: Report) -> str:
     )
 
 
+def _limits(report: Report) -> str:
+    """How far the dial of each style goes while the brief's targets hold; empty where it was not asked for."""
+    rows = report.get("limits", ())
+    if not rows:
+        return ""
+    targets = {column["key"]: column["target"] for column in report["columns"]}
+    count = max(row["photos"] for row in rows)
+    head = "".join(f'<th scope="col">{title}</th>' for title, _ in LIMITS.values())
+    body = ""
+    for row in rows:
+        texts = ("" if row.get(key) is None else f"{row[key]:{form}}" for key, (_, form) in LIMITS.items())
+        body += "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in texts) + "</tr>"
+    return (
+        f'<h3 class="sk-heading">How far the dial goes while the targets hold</h3><div class="sk-scroll" tabindex="0" role="region" '
+        f'aria-label="Limits"><table class="sk-limits"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<p class="sk-legend">The strongest setting at which SSIM is over {targets["ssim"]:g} and LPIPS under {targets["lpips"]:g}, means '
+        f"over {count} photos. Share: how much of the way from the photo to the full setting.</p>"
+    )
+
+
 def _cell(row: Mapping[str, Any], column: Mapping[str, Any], report: Report) -> str:
     kind = "" if column["key"] in HEAD else ' class="sk-more"'
     value = row.get(column["key"])
@@ -338,16 +394,17 @@ def _cell(row: Mapping[str, Any], column: Mapping[str, Any], report: Report) -> 
     return f'<td{kind} data-value="{value!r}">{text}</td>'
 
 
-def _picture(folder: Path, entry: Mapping[str, str]) -> str:
+def _picture(folder: Path, entry: Mapping[str, str], shared: bool) -> str:
     path = folder / Path(entry["file"]).name
     try:
-        data = base64.b64encode(path.read_bytes()).decode()
+        data = path.read_bytes()
     except OSError as error:
         log.warning("The report's picture %s cannot be read (%s).", path, error)
         return ""
-    mime = "image/png" if path.suffix == ".png" else "image/jpeg"
     text = html.escape(entry["text"])
-    return f'<figure><img src="data:{mime};base64,{data}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    kind = "png" if path.suffix == ".png" else "jpeg"
+    source = shelve(data) if shared else f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f'<figure><img loading="lazy" src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
 
 
 def _discard(folder: str | None) -> None:

@@ -1,4 +1,4 @@
-"""From a PNG that stylekit wrote back to the controls of the page."""
+"""From a file that stylekit wrote back to the controls of the page."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from stylekit.base_card import ALIASES
 from stylekit.errors import SettingError, UnknownStyleError
 from stylekit.maps import WeightMap
 from stylekit.mix import StyleMix
-from stylekit.recipe import PNG_KEY, Recipe
-from stylekit.ui.paint import Painting
+from stylekit.recipe import Recipe
+from stylekit.results.carriers import Named, carries_recipe, read_named
+from stylekit.storage.untrusted import cut
+from stylekit.ui.painter.paint import Painting
 
 SAFE_SEED = 2**53  # the greatest whole number that a browser keeps
 
@@ -44,26 +46,24 @@ class Restored:
         return strength == self.strength and all(painting.get(key) == self.painting[key] for key in keys)
 
 
-def read_recipe(path: Path, styles: Container[str], base: str) -> Recipe | None:
-    """The recipe in a picture file, None if it carries none. Raises StyleError if it is damaged or asks for what is not here."""
-    try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            carries = PNG_KEY in picture.info
-    except Exception:  # whatever is wrong with it is told where photos are opened
+def read_file(path: Path, styles: Container[str], base: str) -> Named | None:
+    """The recipe in a picture or a file of settings, None if there is none. Raises StyleError if it is bad or asks for what is not here."""
+    if not carries_recipe(path):
         return None
-    if not carries:
-        return None
-    recipe = Recipe.from_png(path)
-    from stylekit.base import ALIASES  # brings diffusers along; the page came up without waiting for it
+    named = read_named(path)
+    check_here(named.recipe, path.name, styles, base)
+    return named
 
+
+def check_here(recipe: Recipe, what: str, styles: Container[str], base: str) -> None:
+    """what: that carried the recipe. Raises StyleError if the page cannot do what it asks for."""
     if ALIASES.get(recipe.base, recipe.base) != ALIASES.get(base, base):
-        raise SettingError(f"{path.name} was made with the base {recipe.base}, but {base} is loaded here: nothing was changed.")
+        raise SettingError(f"{what} was made with the base {cut(recipe.base)}, but {base} is loaded here: nothing was changed.")
     for name in recipe.mix.names:
         if name not in styles and recipe.picture(name) is None:
-            raise UnknownStyleError(f"{path.name} was made with the style {name}, which is not here: add it to the styles folder.")
+            raise UnknownStyleError(f"{what} was made with the style {cut(name)}, which is not here: add it to the styles folder.")
     if recipe.seed > SAFE_SEED:
-        raise SettingError(f"{path.name} has the seed {recipe.seed}, too large for a browser: use --recipe on the command line.")
-    return recipe
+        raise SettingError(f"{what} has the seed {recipe.seed}, too large for a browser: use --recipe on the command line.")
 
 
 def _folded(recipe: Recipe) -> tuple[StyleMix, float]:

@@ -6,18 +6,22 @@ import json
 
 SEEDS = 2**31  # range of the dice
 
-# a photo, or a PNG with its recipe, may be dropped anywhere on the page, not only in the field for it; on the styles it is one more style
+# a photo, or a PNG with its recipe, may be dropped anywhere on the page; on the styles it is one more style, on another tab it is for that
 DROP = """
-const inField = (event) => event.target.closest?.("#drop");
-addEventListener("dragover", (event) => { if (event.dataTransfer?.types.includes("Files") && !inField(event)) event.preventDefault(); });
+addEventListener("dragover", (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); });
 addEventListener("drop", (event) => {
-  const field = document.querySelector(event.target.closest?.("#style, #own-style") ? "#own-style input[type=file]"
+  if (!event.dataTransfer?.files.length || event.target.closest?.("#teach-pictures, #measure-photos")) return;
+  const other = ["#many", "#school", "#evaluation"].find((tab) => document.querySelector(tab)?.offsetParent);
+  const field = document.querySelector(other ? `${other} input[type=file]`
+    : event.target.closest?.("#style, #own-style") ? "#own-style input[type=file]"
     : "#more-photos input[type=file], #drop input[type=file]");
-  if (!field || inField(event) || !event.dataTransfer?.files.length) return;
+  if (!other && !document.getElementById("studio").offsetParent) document.querySelector('[role="tab"]')?.click();
+  if (!field) return;
   event.preventDefault();
+  event.stopPropagation();
   field.files = event.dataTransfer.files;
   field.dispatchEvent(new Event("change", {bubbles: true}));
-});
+}, true);
 """
 _REVEAL = """if (matchMedia("(max-width: 768px)").matches)
     setTimeout(() => document.getElementById("result").scrollIntoView({behavior: "smooth"}), 500);"""
@@ -31,12 +35,22 @@ PAINT = f"""(painting, style) => {{
     {_REVEAL}
   }}
   const show = (visible) => ({{visible, __type__: "update"}});
-  return [show(painting || "hidden"), show(!painting), show(!painting), show(painting)];
+  return [show(painting || "hidden"), show(!painting || "hidden"), show(false)]; // nothing to go back to
 }}"""
 REPAINT = f"""() => {{
   {_REVEAL}
-  return [true, false, false].map((visible) => ({{visible, __type__: "update"}}));
+  return [true, "hidden", false].map((visible) => ({{visible, __type__: "update"}}));
 }}"""
+# what the button will do
+NAME_GO = """(style, painting) => {
+  const tile = [...document.querySelectorAll("#style label")].find((label) => label.querySelector("input").value === style);
+  const title = tile?.querySelector("span").textContent.trim();
+  return {value: painting ? "Stylize as painted" : title ? `Stylize in ${title}` : "Stylize", __type__: "update"};
+}"""
+# to the chosen style, where it is out of sight
+LAND = """() => { setTimeout(() => {
+  document.querySelector("#style input:checked")?.closest("label").scrollIntoView({block: "nearest", behavior: "smooth"});
+}, 300); }"""
 DICE = f"() => Math.floor(Math.random() * {SEEDS})"
 
 
@@ -46,4 +60,17 @@ def busy(status: str) -> str:
   {_REVEAL}
   const set = (interactive) => ({{interactive, __type__: "update"}});
   return [{json.dumps(status)}, set(false), set(true), set(false)];
+}}"""
+
+
+# notes whether a run is under way when another photo comes; it is over once `changed` is asked
+NOTE_RUN = "() => { globalThis.stylekit.ran = document.getElementById('go').disabled; }"
+
+
+def changed(back: dict[str, object]) -> str:
+    """After another photo has come: if that ended a run, hang `back` or the painter, whatever its last step has hung."""
+    return f"""(painting) => {{
+  const set = (changes) => ({{...(globalThis.stylekit.ran ? changes : {{}}), __type__: "update"}});
+  const frame = set({{value: {json.dumps(back)}, visible: !painting || "hidden"}});
+  return [set({{visible: painting || "hidden"}}), frame, set({{visible: false}})];
 }}"""

@@ -6,100 +6,67 @@ its own and the listener only watches it, which is why Cancel, or closing the pa
 
 from __future__ import annotations
 
-import hashlib
-import html
 import logging
-import re
+import math
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import gradio as gr
-from PIL import Image
 
 from stylekit.errors import PictureError, SettingError, StyleError
-from stylekit.images import open_picture, save_png
-from stylekit.maps import WeightMap
-from stylekit.mix import StyleMix
-from stylekit.picture import StylePicture
-from stylekit.recipe import DEFAULT_FEATHER, DEFAULT_SIZE, FEATHER_LIMIT, Recipe
-from stylekit.ui.choices import before_and_after, create_examples, create_styles, own_choices
-from stylekit.ui.own import OwnStyles
-from stylekit.ui.paint import Painting
-from stylekit.ui.painter import create_painter, picture_url
-from stylekit.ui.restore import Restored, read_recipe
-from stylekit.ui.scripts import BRUSH, DICE, DROP, IDLE, PAINT, PICK, REPAINT, busy
+from stylekit.images import open_picture
+from stylekit.recipe import DEFAULT_SIZE
+from stylekit.results.carriers import Named, is_settings
+from stylekit.storage import digests
+from stylekit.style_picture.picture import StylePicture
+from stylekit.ui.choices import visitor_choices
+from stylekit.ui.home.controls import dials, recipe_inputs, recipe_of
+from stylekit.ui.home.settings import brought, told
+from stylekit.ui.home.take import GONE, ITS_PHOTO, Wanted, resaved
+from stylekit.ui.making import Order, Run, make, photo_digest, save_display
+from stylekit.ui.painter import select
+from stylekit.ui.painter.easel import picture_url
+from stylekit.ui.painter.paint import Painting
+from stylekit.ui.parts.frame import BACK, Hanging, served
+from stylekit.ui.parts.progress import Pace
+from stylekit.ui.restore import Restored, check_here, read_file
+from stylekit.ui.scripts import BRUSH, DICE, IDLE, NAME_GO, NOTE_RUN, PAINT, PICK, REPAINT, busy, changed
 from stylekit.ui.status import complain, say
-from stylekit.ui.worker import MODEL_QUEUE, watch
+from stylekit.ui.stylize_layout import (
+    DETAILS,
+    GUIDANCES,
+    MAX_STEPS,
+    SAMPLER_CHOICES,
+    SIZES,
+    StylizeTab,
+    example,
+    guidance_choices,
+    lay_out,
+    size_choices,
+    step_choices,
+)
+from stylekit.ui.visit import pictures, tiles
+from stylekit.ui.visit.keep import Kept, telling
+from stylekit.ui.visit.tiles import Render, Tiles
+from stylekit.ui.visitor_styles import VisitorStyles
+from stylekit.ui.worker import PRIVATE, Turn
 
 if TYPE_CHECKING:
     from stylekit.styles import Style
-    from stylekit.stylizer import Stylized, StylizeStep
 
 log = logging.getLogger(__name__)
-
-Run = Callable[[Image.Image, Recipe], "Iterator[StylizeStep | Stylized]"]
 Updates = dict[Any, Any]  # component -> its new value; components left out stay as they are
-
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-DISPLAY_SIDE = 1280  # pixels the browser gets to see; the download is whole
-MAX_STEPS = 8
-SIZES = (512, 768, 1024)  # pixels
-
-
 NO_PHOTO = "There is no photo yet: upload one, or click an example."
 PHOTO_GONE = "The photo is no longer on the server, which keeps uploads for a while only: upload it again."
-OWN_EXAMPLE = "Your picture: the photo is painted in its manner."
-WELCOME = "Choose a photo and a style."
+VISITOR_EXAMPLE = "Your picture: the photo is painted in its manner."
+BACK_AGAIN = "Welcome back: your photo and settings are as you left them."
+AT_ONCE = 20  # visitors who wait for their turn, each told how many come before
 CANCELLED = "Cancelled. Your photo and settings are still here."
 FAILED = "Something went wrong on the server and is in its log. Your photo and settings are still here: try again."
-
-
-@dataclass(frozen=True, kw_only=True)
-class StylizeTab:
-    """The tab's components, for tabs that set a photo or a style here.
-
-    photo shows the file at photo_path, small; drop stands in its place before there is one. style: the chosen one, by name; while painting
-    is ticked, the brush's, and what counts is the painter's palette and paint. own_style: brings a picture as a style, one more of own.
-    comparison: the result, or before the first one an example of the style. wall_label: what hangs under it, the label and the download.
-    restored: what a dropped PNG set the controls to; dropped: that PNG's digest.
-    """
-
-    drop: gr.File
-    photo: gr.Image
-    change: gr.UploadButton
-    photo_path: gr.State
-    examples: gr.HTML
-    style: gr.HTML
-    own_style: gr.UploadButton
-    own: gr.State
-    painting: gr.Checkbox
-    painter: gr.HTML
-    strength: gr.Slider
-    structure: gr.Slider
-    keep_colours: gr.Slider
-    feather: gr.Slider
-    match_border: gr.Checkbox
-    seed: gr.Number
-    dice: gr.Button
-    steps: gr.Dropdown
-    size: gr.Dropdown
-    go: gr.Button
-    cancel: gr.Button
-    status: gr.HTML
-    live: gr.Image
-    comparison: gr.ImageSlider
-    wall_label: gr.Row
-    label: gr.HTML
-    repaint: gr.Button
-    download: gr.DownloadButton
-    has_result: gr.State
-    restored: gr.State
-    dropped: gr.State
 
 
 def create_tab(
@@ -109,161 +76,124 @@ def create_tab(
     examples: Sequence[Path] = (),
     base: Callable[[], str] = lambda: "pocket",
     default_size: int = DEFAULT_SIZE,
+    turn: Turn | None = None,
+    limit: int = 20_000_000,
+    render: Render | None = None,
+    most_work: float = math.inf,
+    tiny: bool = False,
 ) -> StylizeTab:
     """Lay out the tab in the current Blocks and connect it.
 
     styles: the cards to choose from, now. run: photo and Recipe -> StylizeSteps, then one Stylized; closing it must cancel. examples:
     photos to try. base: name of the base in use, now, for the Recipe. default_size: working size chosen at the start, in pixels.
+    turn: where the engine runs; None for one of the tab's own. limit: bytes of an upload. render: a small photo in a style, for the styles'
+    tiles; None leaves them as they are. most_work: as for `create_take`. tiny: whether there is a small
+    autoencoder to decode by.
     """
-    tab = _lay_out(styles(), examples, default_size)
-    actions = _Actions(tab, styles, run, examples, base)
+    turn = turn or Turn()
+    tab = lay_out(styles(), examples, default_size, limit, base(), most_work, tiny)
+    actions = _Actions(tab, styles, run, examples, base, turn)
 
-    frame = [tab.painter, tab.comparison, tab.wall_label]
-    settings = [tab.strength, tab.structure, tab.keep_colours, tab.feather, tab.match_border, tab.seed, tab.steps, tab.size]
-    photo_parts = [tab.drop, tab.photo, tab.change, tab.photo_path, tab.status, *frame, tab.live]
-    restored_parts = [*photo_parts, tab.style, tab.own, tab.painting, *settings, tab.repaint, tab.restored, tab.dropped]
+    views = [tab.painter, tab.frame, tab.repaint]
+    settings = list(dials(tab).values())
+    photo_parts = [tab.drop, tab.photo, tab.change, tab.photo_path, tab.status, *views, tab.hung]
+    restored_parts = [*photo_parts, tab.style, tab.visitor_styles, tab.painting, *settings, tab.restored, tab.dropped]
     for upload in (tab.drop, tab.change):
-        upload.upload(actions.take_upload, [upload, tab.photo_path, tab.painting, tab.dropped, tab.own], restored_parts, **PRIVATE)
+        upload.upload(
+            actions.take_upload, [upload, tab.photo_path, tab.painting, tab.dropped, tab.visitor_styles], restored_parts, **PRIVATE
+        )
     tab.examples.select(actions.take_example, tab.painting, photo_parts, **PRIVATE)
-    example = [tab.comparison, tab.label]
-    tab.own_style.upload(
+    tab.bring_style.upload(
         actions.take_style,
-        [tab.own_style, tab.own, tab.photo_path, tab.has_result, tab.painting, tab.painter],
-        [tab.own, tab.style, tab.own_style, tab.status, *example],
+        [tab.bring_style, tab.visitor_styles, tab.photo_path, tab.hung, tab.painting, tab.painter],
+        [tab.visitor_styles, tab.style, tab.bring_style, tab.status, tab.frame],
         **PRIVATE,
     )
-    tab.style.input(actions.show_style, [tab.style, tab.own, tab.has_result], example, **PRIVATE)
+    tab.style.change(actions.show_style, [tab.style, tab.visitor_styles, tab.hung], tab.frame, **PRIVATE)
     tab.style.change(None, [tab.style, tab.painting], None, js=PICK, **PRIVATE)
+    for chosen in (tab.style, tab.painting):
+        chosen.change(None, [tab.style, tab.painting], tab.go, js=NAME_GO, **PRIVATE)
     tab.painter.input(None, [tab.painter, tab.style], tab.style, js=BRUSH, **PRIVATE)
-    tab.painting.input(None, [tab.painting, tab.style], [*frame, tab.repaint], js=PAINT, **PRIVATE)
-    tab.repaint.click(None, None, frame, js=REPAINT, **PRIVATE)
+    tab.painting.input(None, [tab.painting, tab.style], views, js=PAINT, **PRIVATE)
+    select.connect(tab.painter, tab.photo_path)
+    tab.repaint.click(None, None, views, js=REPAINT, **PRIVATE)
     tab.dice.click(None, None, tab.seed, js=DICE, **PRIVATE)
 
+    # what the browser keeps of the visit
+    kept = {"style": tab.style, "painting": tab.painting, "painter": tab.painter} | dials(tab)
+    gr.on([part.change for part in kept.values()], None, list(kept.values()), None, js=telling(list(kept)), **PRIVATE)
+    tab.keep.input(actions.bring_back, [tab.keep, tab.photo_path], [*restored_parts, tab.keep], **PRIVATE)
+    tab.keep.select(actions.refuse_large, tab.keep, [tab.status, tab.keep], **PRIVATE)
+
+    # presets, links and files of settings
+    tab.settings.submit(actions.give_settings, {tab.settings, *recipe_inputs(tab)}, [tab.settings, tab.status], **PRIVATE)
+    tab.settings.select(
+        actions.bring_settings, [tab.settings, tab.photo_path, tab.visitor_styles], [*restored_parts, tab.settings], **PRIVATE
+    )
+
     # the browser answers the click at once; the queue may take its time
-    waiting = busy(say("Waiting for a free turn", "busy"))
+    waiting = busy(say("Getting ready", "busy"))
     clicked = tab.go.click(None, None, [tab.status, tab.go, tab.cancel, tab.painting], js=waiting, **PRIVATE)
     running = clicked.then(
         actions.make_picture,
-        {tab.photo_path, tab.style, tab.own, tab.painting, tab.painter, *settings, tab.restored},
-        [tab.status, tab.live, *frame, tab.label, tab.download, tab.has_result],
-        concurrency_id=MODEL_QUEUE,
-        concurrency_limit=1,
+        {tab.photo_path, *recipe_inputs(tab)},
+        [tab.status, *views, tab.hung],
+        concurrency_id="stylize",
+        concurrency_limit=AT_ONCE,
+        **PRIVATE,
+    )
+    # the result in another format, or drawn for a print
+    asked = tab.take.submit(None, None, [tab.status, tab.go, tab.cancel, tab.painting], js=waiting, **PRIVATE)
+    taking = asked.then(
+        actions.take_home,
+        [tab.take, tab.photo_path, tab.painting, tab.visitor_styles],
+        [tab.take, tab.status, *views, tab.hung],
+        concurrency_id="stylize",
+        concurrency_limit=AT_ONCE,
         **PRIVATE,
     )
     # however the run ended, even refused by a full queue, the buttons come back
-    running.then(None, None, [tab.go, tab.cancel, tab.painting], js=IDLE, **PRIVATE)
+    for run_ in (running, taking):
+        run_.then(None, None, [tab.go, tab.cancel, tab.painting], js=IDLE, **PRIVATE)
     # only once the run is gone, lest a late step paint over what is said
-    cancelled = tab.cancel.click(None, None, None, cancels=[running], **PRIVATE)
-    cancelled.then(actions.after_cancel, tab.painting, [tab.status, tab.live, *frame], **PRIVATE)
+    cancelled = tab.cancel.click(None, None, None, cancels=[running, taking], **PRIVATE)
+    cancelled.then(actions.after_cancel, tab.painting, [tab.status, *views], **PRIVATE)
+    tab.photo_path.change(None, None, None, js=NOTE_RUN, **PRIVATE)
+    replaced = tab.photo_path.change(None, None, None, cancels=[running, taking], **PRIVATE)
+    replaced.then(None, tab.painting, views, js=changed(BACK), **PRIVATE)
+    pictures.connect(tab)
+    if render is not None:
+        tiles.connect(Tiles(render, styles, base, turn), tab, begin=[running.then], stop=[tab.go.click])
     return tab
-
-
-def _lay_out(styles: Sequence[Style], examples: Sequence[Path], default_size: int) -> StylizeTab:
-    first = styles[0] if styles else None
-    dial: dict[str, Any] = {"buttons": [], "min_width": 120}
-    with gr.Row(elem_id="studio"):
-        with gr.Column(scale=4, min_width=300):
-            gr.HTML('<h2 class="sk-heading">Photo</h2>', apply_default_css=False, js_on_load=DROP)
-            # gr.Image would open an upload itself and answer a broken one with a traceback; gr.File hands the file over unopened
-            drop = gr.File(file_types=["image"], label="Photo", show_label=False, height=190, elem_id="drop")
-            photo = gr.Image(visible=False, label="Photo", show_label=False, interactive=False, height=190, buttons=[], elem_id="photo")
-            with gr.Row(elem_id="more-photos"):
-                example_row = create_examples(examples)
-                change = gr.UploadButton("Change photo", file_types=["image"], visible=False, size="sm", scale=0, elem_id="change")
-            style = create_styles(styles)
-            with gr.Row(elem_id="own-style"):
-                own_style = gr.UploadButton("Style from a picture", file_types=["image"], size="sm", scale=0, elem_id="add-style")
-                gr.HTML('<span class="sk-aside">or drop it on the styles</span>', apply_default_css=False, js_on_load=None)
-            painting = gr.Checkbox(False, label="Paint or mix styles", elem_id="painting")
-            with gr.Row(elem_id="dials"):
-                strength = gr.Slider(0, 1, 1, step=0.01, label="Strength", scale=3, elem_id="strength", **dial)
-                seed = gr.Number(0, precision=0, label="Seed", min_width=80, scale=1, elem_id="seed")
-                dice = gr.Button("Random seed", min_width=44, scale=0, elem_id="dice")
-            with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-                with gr.Row():
-                    structure = gr.Slider(0, 1, 0, step=0.01, label="Structure", info="The photo's own detail", **dial)
-                    keep_colours = gr.Slider(0, 1, 0, step=0.01, label="Keep colours", info="The photo's own colours", **dial)
-                with gr.Row():
-                    most = 100 * FEATHER_LIMIT
-                    feather = gr.Slider(
-                        0, most, 100 * DEFAULT_FEATHER, step=0.1, label="Feather", info="Soft borders of paint, in %", **dial
-                    )
-                    match_border = gr.Checkbox(False, label="Match border", info="Paint meets the photo's tone", min_width=120)
-                with gr.Row():
-                    steps = gr.Dropdown(_step_choices(0), value=0, label="Steps", min_width=100, elem_id="steps")
-                    size = gr.Dropdown(_size_choices(default_size), value=default_size, label="Working size", min_width=100, elem_id="size")
-            with gr.Row(elem_id="actions"):
-                go = gr.Button("Stylize", variant="primary", elem_id="go")
-                cancel = gr.Button("Cancel", interactive=False, elem_id="cancel")
-        with gr.Column(scale=6, min_width=300, elem_id="result"):
-            status = gr.HTML(say(WELCOME), apply_default_css=False, js_on_load=None, elem_id="status")
-            live = gr.Image(visible=False, label="Preview", show_label=False, interactive=False, buttons=[], elem_id="live")
-            painter = create_painter()
-            comparison = gr.ImageSlider(
-                before_and_after(first, DISPLAY_SIDE),
-                show_label=False,
-                interactive=False,
-                buttons=["fullscreen"],
-                max_height=560,
-                elem_id="comparison",
-            )
-            with gr.Row(elem_id="wall-label") as wall_label:
-                label = gr.HTML(_example_label(first), apply_default_css=False, js_on_load=None, elem_id="label", scale=1)
-                repaint = gr.Button("Back to painting", visible=False, elem_id="repaint", size="md")
-                download = gr.DownloadButton("Download PNG", visible=False, elem_id="download", size="md")
-    return StylizeTab(
-        drop=drop,
-        photo=photo,
-        change=change,
-        photo_path=gr.State(None),
-        examples=example_row,
-        style=style,
-        own_style=own_style,
-        own=gr.State(OwnStyles()),
-        painting=painting,
-        painter=painter,
-        strength=strength,
-        structure=structure,
-        keep_colours=keep_colours,
-        feather=feather,
-        match_border=match_border,
-        seed=seed,
-        dice=dice,
-        steps=steps,
-        size=size,
-        go=go,
-        cancel=cancel,
-        status=status,
-        live=live,
-        comparison=comparison,
-        wall_label=wall_label,
-        label=label,
-        repaint=repaint,
-        download=download,
-        has_result=gr.State(False),
-        restored=gr.State(None),
-        dropped=gr.State(None),
-    )
 
 
 class _Actions:
     """What the listeners do."""
 
     def __init__(
-        self, tab: StylizeTab, styles: Callable[[], Sequence[Style]], run: Run, examples: Sequence[Path], base: Callable[[], str]
+        self,
+        tab: StylizeTab,
+        styles: Callable[[], Sequence[Style]],
+        run: Run,
+        examples: Sequence[Path],
+        base: Callable[[], str],
+        turn: Turn,
     ) -> None:
         self.tab = tab
         self.library = styles
         self.run = run
         self.examples = tuple(examples)
         self.base = base
-        self.turn = threading.Lock()
+        self.turn = turn
+        self.pace = Pace()
 
     @property
     def styles(self) -> dict[str, Style]:
         return {style.name: style for style in self.library()}
 
-    def take_upload(self, path: str | None, photo: str | None, painting: bool, dropped: str | None, own: OwnStyles) -> Iterator[Updates]:
+    def take_upload(
+        self, path: str | None, photo: str | None, painting: bool, dropped: str | None, visitor: VisitorStyles
+    ) -> Iterator[Updates]:
         """Take an upload if it is a picture; else say why not, and leave what was before it in place.
 
         A PNG that stylekit wrote sets the controls to its recipe instead; dropped once more, it is the photo.
@@ -271,12 +201,13 @@ class _Actions:
         try:
             if not path:
                 return
-            digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-            recipe = None if digest == dropped else read_recipe(Path(path), self.styles, self.base())
-            if recipe:
-                yield self._restore(recipe, Path(path).name, bool(photo), own) | {self.tab.dropped: digest}
+            digest = digests.of_file(Path(path))
+            named = None if digest == dropped else read_file(Path(path), self.styles, self.base())
+            if named:
+                said = {self.tab.dropped: digest}
+                yield self._restore(named, Path(path).name, bool(photo), visitor, again=not is_settings(Path(path))) | said
             else:
-                yield from self._place(Path(path), Path(path).name, painting)
+                yield from self._place(Path(path), Path(path).name, painting, "upload")
         except StyleError as error:
             yield {self.tab.drop: None, self.tab.status: complain(str(error))}
 
@@ -284,211 +215,265 @@ class _Actions:
         """Put an example photo where an upload would be."""
         index = getattr(event, "index", None)
         if isinstance(index, int) and 0 <= index < len(self.examples):
-            yield from self._place(self.examples[index], self.examples[index].stem.replace("_", " "), painting)
+            yield from self._place_example(index, painting)
 
-    def _place(self, path: Path, name: str, painting: bool) -> Iterator[Updates]:
-        tab, photo = self.tab, open_picture(path)
+    def _place_example(self, index: int, painting: bool, source: str = "") -> Iterator[Updates]:
+        path = self.examples[index]
+        yield from self._place(path, path.stem.replace("_", " "), painting, source or f"example{index}")
+
+    def bring_back(self, value: Any, photo: str | None) -> Iterator[Updates]:
+        """The page as the browser has kept it, as far as that still makes sense; a photo that has come meanwhile stays."""
+        tab, updates = self.tab, {self.tab.keep: {"brought": True}}
+        try:
+            kept = Kept.of(value)
+            painting = kept.switch("painting", False)
+            updates |= self._kept_settings(kept, painting)
+            placing: Iterator[Updates] = iter(())
+            if not photo and kept.photo and kept.photo.is_file():
+                placing = self._place(kept.photo, kept.photo.name, painting, "kept")
+            elif not photo and kept.example is not None and 0 <= kept.example < len(self.examples):
+                placing = self._place_example(kept.example, painting, "kept")
+            for placed in placing:
+                yield placed | {tab.status: say(BACK_AGAIN)}
+        except StyleError as error:
+            log.info("What the browser kept could not be brought back: %s", error)
+        yield updates
+
+    def _kept_settings(self, kept: Kept, painting: bool) -> Updates:
+        tab = self.tab
+        names = [*self.styles, *(style.name for style in kept.visitor.styles)]
+        now = {name: part.value for name, part in dials(tab).items()}
+        steps = int(kept.one_of("steps", range(MAX_STEPS + 1), now["steps"]))
+        try:
+            painted = Painting.from_value(kept.settings.get("painter"))
+            known = all(name is None or name in names for name in painted.styles)
+        except SettingError:
+            known = False
+        return {
+            tab.visitor_styles: kept.visitor,
+            tab.style: gr.HTML(kept.one_of("style", names, tab.style.value), mine=visitor_choices(kept.visitor)),
+            tab.painting: painting,
+            tab.painter: gr.HTML(**({"value": kept.settings["painter"]} if known else {}), visible=painting or "hidden"),
+            tab.frame: gr.HTML(visible=not painting or "hidden"),
+            tab.strength: kept.number("strength", 0, 1, now["strength"]),
+            tab.detail: kept.number("detail", *DETAILS, now["detail"]),
+            tab.hand: kept.switch("hand", now["hand"]),
+            tab.structure: kept.number("structure", 0, 1, now["structure"]),
+            tab.keep_colours: kept.number("keep_colours", 0, 1, now["keep_colours"]),
+            tab.feather: kept.number("feather", 0, tab.feather.maximum, now["feather"]),
+            tab.match_border: kept.switch("match_border", now["match_border"]),
+            tab.seed: int(kept.number("seed", 0, 2**53, now["seed"])),
+            tab.steps: gr.Dropdown(step_choices(steps), value=steps),
+            tab.size: kept.one_of("size", SIZES, now["size"]),
+            tab.guidance: kept.one_of("guidance", (0, *GUIDANCES), now["guidance"]),
+            tab.sampler: kept.one_of("sampler", [value for _, value in SAMPLER_CHOICES], now["sampler"]),
+            tab.quick: kept.switch("quick", now["quick"]),
+        }
+
+    def refuse_large(self, asked: Any) -> Updates:
+        """Say that a file is over the limit; the browser has not sent it."""
+        name, size = (asked.get("name"), asked.get("size")) if isinstance(asked, dict) else (None, None)
+        if not isinstance(name, str) or not isinstance(size, int):
+            return {self.tab.keep: {}}
+        most = f"{self.tab.limit / 1e6:g} MB"
+        said = f"{name[:80]} has {size / 1e6:.1f} MB, over the {most} that are taken: make it smaller."
+        return {self.tab.keep: {}, self.tab.status: complain(said)}
+
+    def _place(self, path: Path, name: str, painting: bool, source: str) -> Iterator[Updates]:
+        notes: list[str] = []
+        tab, photo = self.tab, open_picture(path, say=notes.append)
+        size = f"{photo.width} × {photo.height} pixels"
         with tempfile.TemporaryDirectory(prefix="stylekit-") as folder:
-            yield (self._show("painter") if painting else {}) | {
+            display = save_display(photo, Path(folder) / "photo.jpg")
+            hanging = Hanging(
+                kind="photo",
+                before=display,
+                title="Your photo",
+                details=f"{name}, {size}",
+                alt=name,
+                photo=photo_digest(path),
+                source=source,
+            )
+            yield self._show("painter" if painting else "frame", hanging) | {
                 tab.drop: gr.File(None, visible=False),
-                tab.photo: gr.Image(_save_display(photo, Path(folder) / "photo.jpg"), visible=True),
+                tab.photo: gr.HTML(served(display), visible=True),
                 tab.change: gr.UploadButton(value=None, visible=True),
                 tab.photo_path: str(path),
                 tab.painter: gr.HTML(photo=picture_url(photo), visible=painting or "hidden"),
-                tab.status: say(f"{name}, {photo.width} × {photo.height} pixels."),
+                tab.status: say(" ".join([f"{name}, {size}.", *notes])),
+                tab.hung: "photo",
             }
 
-    def _restore(self, recipe: Recipe, name: str, has_photo: bool, own: OwnStyles) -> Updates:
-        """The controls as `recipe` has them; a photo that is there stays."""
-        tab, restored = self.tab, Restored.of(recipe)
+    def _restore(self, named: Named, name: str, has_photo: bool, visitor: VisitorStyles, again: bool = False) -> Updates:
+        """The controls as a recipe has them that came by `name`; a photo that is there stays. again: whether it can be the photo itself."""
+        tab, recipe = self.tab, named.recipe
+        restored = Restored.of(recipe)
         painting, steps = not restored.is_simple, recipe.num_inference_steps or 0
         for picture in recipe.pictures:
-            own = own.add(picture, taken=recipe.mix.names)
+            visitor = visitor.add(picture, named.titles.get(picture.name, ""), taken=recipe.mix.names)
         said = f"Settings restored from {name}"
         said += "; the photo stays." if has_photo else ": now choose a photo."
-        if recipe.prompt or recipe.guidance_scale != 1:
-            said += " Its prompt and guidance are left out, since the page has none."
-        return self._show("painter" if painting else "result") | {
+        if recipe.older:
+            said += f" {recipe.older}"
+        if recipe.prompt:
+            said += " Its prompt is left out, since the page has none."
+        return self._show("painter" if painting else "frame") | {
             tab.drop: None,
-            tab.own: own,
-            tab.style: gr.HTML(recipe.mix.names[0] if recipe.mix.names else None, mine=own_choices(own)),
+            tab.visitor_styles: visitor,
+            tab.style: gr.HTML(recipe.mix.names[0] if recipe.mix.names else None, mine=visitor_choices(visitor)),
             tab.painting: painting,
             tab.painter: gr.HTML(restored.painting, visible=painting or "hidden"),
             tab.strength: restored.strength,
+            tab.detail: gr.Slider(min(DETAILS[0], recipe.detail), max(DETAILS[1], recipe.detail), recipe.detail),
+            tab.hand: recipe.hand,
             tab.structure: recipe.structure,
             tab.keep_colours: recipe.keep_colours,
             tab.feather: round(100 * recipe.feather, 6),
             tab.match_border: recipe.match_border,
             tab.seed: recipe.seed,
-            tab.steps: gr.Dropdown(_step_choices(steps), value=steps),
-            tab.size: gr.Dropdown(_size_choices(recipe.size), value=recipe.size),
-            tab.repaint: gr.Button(visible=painting),
+            tab.steps: gr.Dropdown(step_choices(steps), value=steps),
+            tab.size: gr.Dropdown(size_choices(recipe.size), value=recipe.size),
+            tab.guidance: gr.Dropdown(guidance_choices(recipe.guidance_scale or 0), value=recipe.guidance_scale or 0),
+            tab.sampler: recipe.sampler or "",
+            tab.quick: recipe.tiny_decoder,
             tab.restored: restored,
-            tab.status: say(f"{said} Drop {name} once more to use it as the photo."),
+            tab.status: say(f"{said} Drop {name} once more to use it as the photo." if again else said),
         }
 
-    def take_style(self, path: str | None, own: OwnStyles, photo: str | None, has_result: bool, painting: bool, painted: Any) -> Any:
+    def take_style(self, path: str | None, visitor: VisitorStyles, photo: str | None, hung: str, painting: bool, painted: Any) -> Any:
         """Have a picture as one more style and choose it; if it is none, say why not and change nothing."""
         tab = self.tab
+        notes: list[str] = []
         try:
             if not path:
                 return gr.skip()
-            picture = StylePicture.of(path)
-            known = picture.name in own
-            own = own.add(picture, Path(path).stem, taken=[name for name in Painting.from_value(painted).styles if name])
+            picture = StylePicture.of(path, say=notes.append)
+            known = picture.name in visitor
+            visitor = visitor.add(picture, Path(path).stem, taken=[name for name in Painting.from_value(painted).styles if name])
         except StyleError as error:
             return {tab.status: complain(str(error))}
-        title = own.title(picture.name)
+        title = visitor.title(picture.name)
         said = f"{title} is here already" if known else f"{title} is one of the styles now"
         said += ", to paint with." if painting else ", and chosen." if photo else ", and chosen: now choose a photo."
-        return self._example(picture.name, own, has_result) | {
-            tab.own: own,
-            tab.style: gr.HTML(picture.name, mine=own_choices(own)),
-            tab.own_style: gr.UploadButton(value=None),
-            tab.status: say(said),
+        return self._example(picture.name, visitor, hung) | {
+            tab.visitor_styles: visitor,
+            tab.style: gr.HTML(picture.name, mine=visitor_choices(visitor)),
+            tab.bring_style: gr.UploadButton(value=None),
+            tab.status: say(" ".join([said, *notes])),
         }
 
-    def show_style(self, name: str | None, own: OwnStyles, has_result: bool) -> Any:
-        """Until there is a result, the frame shows what the chosen style does to its own photo."""
-        return self._example(name, own, has_result) or gr.skip()  # Gradio takes an empty dict for a missing value
+    def show_style(self, name: str | None, visitor: VisitorStyles, hung: str) -> Any:
+        """Until there is a photo, the frame shows what the chosen style does to its own."""
+        return self._example(name, visitor, hung) or gr.skip()  # Gradio takes an empty dict for a missing value
 
-    def _example(self, name: str | None, own: OwnStyles, has_result: bool) -> Updates:
+    def _example(self, name: str | None, visitor: VisitorStyles, hung: str) -> Updates:
         tab, styles = self.tab, self.styles
-        if has_result or not name:
+        if hung != "example" or not name:
             return {}
-        if name in own:  # nobody has seen yet what it does
-            (picture,) = own.pictures([name])
-            label = _wall_label(own.title(name) or name, OWN_EXAMPLE, "sk-own")
-            return {tab.comparison: (picture.picture, picture.picture), tab.label: label}
-        if name not in styles:
-            return {}
-        return {tab.comparison: before_and_after(styles[name], DISPLAY_SIDE), tab.label: _example_label(styles[name])}
+        if name in visitor:  # nobody has seen yet what it does
+            (choice,) = [choice for choice in visitor_choices(visitor) if choice["name"] == name]
+            title = visitor.title(name) or name
+            hanging = Hanging(kind="example", after=choice["whole"], title=title, details=VISITOR_EXAMPLE, alt=title, most=384)
+            return {tab.frame: hanging.value}
+        return {tab.frame: example(styles[name]).value} if name in styles else {}
 
     def make_picture(self, values: dict[Any, Any]) -> Iterator[Updates]:
         """Run the engine and show its steps; whatever fails is said, and the photo and settings stay."""
-        tab, path = self.tab, values[self.tab.photo_path]
+        tab, path, visitor = self.tab, values[self.tab.photo_path], values[self.tab.visitor_styles]
         try:
             if not path:
                 raise PictureError(NO_PHOTO)
             if not Path(path).exists():
                 raise PictureError(PHOTO_GONE)
-            recipe = self._recipe(values)
-            photo = open_picture(path)
-            # Gradio copies the files it is given, so they are needed only while they are yielded
-            with tempfile.TemporaryDirectory(prefix="stylekit-") as name:
-                yield from self._paint(photo, recipe, values[tab.own], Path(path).stem, Path(name))
+            recipe = recipe_of(tab, values, self.base())
+            order = self._order(Path(path), Named(recipe=recipe, titles=visitor.titles(recipe.mix.names)), visitor)
+            yield from self._made(order, values[tab.painting])
         except StyleError as error:
             yield self._at_rest(values[tab.painting]) | {tab.status: complain(str(error))}
         except Exception:
             log.exception("A picture could not be made.")
             yield self._at_rest(values[tab.painting]) | {tab.status: complain(FAILED)}
 
+    def take_home(self, asked: Any, path: str | None, painting: bool, visitor: VisitorStyles) -> Iterator[Updates]:
+        """The result in another format, or drawn anew for a print."""
+        tab = self.tab
+        try:
+            wanted = Wanted.of(asked)
+            named = read_file(wanted.file, self.styles, self.base())
+            if named is None:
+                raise PictureError(GONE)
+            if wanted.paper is None:
+                with closing(resaved(wanted, self.turn)) as saving:
+                    for taken in saving:
+                        yield {tab.status: say("Saving", "busy")} if taken is None else {tab.take: taken, tab.status: say("Saved.")}
+                return
+            if not path or not Path(path).exists() or photo_digest(Path(path)) != wanted.photo:
+                raise PictureError(ITS_PHOTO)
+            yield from self._made(replace(self._order(Path(path), named, visitor), kind=wanted.kind, paper=wanted.paper), painting)
+        except StyleError as error:
+            yield self._at_rest(painting) | {tab.status: complain(str(error))}
+        except Exception:
+            log.exception("A result could not be taken home.")
+            yield self._at_rest(painting) | {tab.status: complain(FAILED)}
+
+    def _order(self, path: Path, named: Named, visitor: VisitorStyles) -> Order:
+        titles = named.titles
+        return Order(
+            path=path,
+            recipe=named.recipe,
+            title=lambda name: titles.get(name) or self._title(name, visitor),
+            slug=visitor.slug,
+            titles=titles,
+        )
+
+    def _made(self, order: Order, painting: bool) -> Iterator[Updates]:
+        """What the page shows while a picture is made, and at last the picture. Raises StyleError."""
+        tab = self.tab
+        with closing(make(order, self.run, self.turn, self.pace)) as making:
+            for line, hanging, _ in making:
+                updates: Updates = {tab.status: line}
+                if hanging:
+                    updates |= self._show("frame", hanging)
+                    if hanging.kind == "result":
+                        updates |= {tab.hung: "result", tab.repaint: gr.Button(visible=painting)}
+                yield updates
+
+    def give_settings(self, values: dict[Any, Any]) -> Updates:
+        """The settings of now, for what the browser wants them."""
+        tab = self.tab
+        asked = values[tab.settings]
+        try:
+            recipe = recipe_of(tab, values, self.base())
+            return {tab.settings: told(asked.get("want"), recipe, values[tab.visitor_styles].titles(recipe.mix.names))}
+        except StyleError as error:
+            return {tab.settings: {"complaint": str(error)}}
+
+    def bring_settings(self, value: Any, photo: str | None, visitor: VisitorStyles) -> Updates:
+        """A preset or a link."""
+        tab = self.tab
+        try:
+            named, what = brought(value)
+            check_here(named.recipe, what, self.styles, self.base())
+            return self._restore(named, what[0].lower() + what[1:], bool(photo), visitor)
+        except StyleError as error:
+            return {tab.status: complain(str(error))}
+
     def after_cancel(self, painting: bool) -> Updates:
         """The frame as it was before the run that Gradio has just cancelled."""
         return self._at_rest(painting) | {self.tab.status: say(CANCELLED)}
 
     def _at_rest(self, painting: bool) -> Updates:
-        return self._show("painter" if painting else "result")
+        return self._show("painter" if painting else "frame") | {self.tab.frame: gr.HTML(BACK, visible=not painting or "hidden")}
 
-    def _show(self, view: Literal["painter", "live", "result"]) -> Updates:
-        """What hangs in the frame."""
+    def _show(self, view: Literal["painter", "frame"], hanging: Hanging | None = None) -> Updates:
+        """The painter or the frame, with `hanging` in it, seen or not."""
         tab = self.tab
+        visible: Any = view == "frame" or "hidden"
         return {
             tab.painter: gr.HTML(visible=view == "painter" or "hidden"),
-            tab.live: gr.Image(visible=view == "live"),
-            tab.comparison: gr.ImageSlider(visible=view == "result"),
-            tab.wall_label: gr.Row(visible=view == "result"),
+            tab.frame: gr.HTML(hanging.value, visible=visible) if hanging else gr.HTML(visible=visible),
+            tab.repaint: gr.Button(visible=False),
         }
 
-    def _recipe(self, values: dict[Any, Any]) -> Recipe:
-        tab = self.tab
-        style, painted, restored = values[tab.style], values[tab.painter], values[tab.restored]
-        strength: float | WeightMap = values[tab.strength]
-        if not values[tab.painting]:
-            if not style:
-                raise SettingError("There is no style yet: choose one by its picture.")
-            mix = StyleMix.of({style: 1.0})
-        elif restored and restored.repeats(painted, values[tab.strength]):
-            mix, strength = restored.recipe.mix, restored.recipe.strength
-        else:
-            mix = Painting.from_value(painted).mix
-        if values[tab.seed] is None:
-            raise SettingError("The seed is empty: give a whole number, or roll the dice.")
-        return Recipe(
-            mix=mix,
-            strength=strength,
-            num_inference_steps=values[tab.steps] or None,
-            seed=values[tab.seed],
-            size=values[tab.size],
-            base=self.base(),
-            structure=values[tab.structure],
-            keep_colours=float(values[tab.keep_colours]),
-            match_border=values[tab.match_border],
-            feather=values[tab.feather] / 100,
-            pictures=values[tab.own].pictures(mix.names),
-        )
-
-    def _paint(self, photo: Image.Image, recipe: Recipe, own: OwnStyles, stem: str, folder: Path) -> Iterator[Updates]:
-        tab, started = self.tab, time.monotonic()
-        before = _save_display(photo, folder / "before.jpg")
-        said, done = "Getting ready", 0.0
-        yield self._show("live") | {tab.status: say(said, "busy", done), tab.live: gr.Image(before, visible=True)}
-        from stylekit.stylizer import Stylized  # brings torch and diffusers along; the page came up without waiting for them
-
-        for event in watch(lambda: self.run(photo, recipe), self.turn):
-            seconds = time.monotonic() - started
-            if event is None:
-                yield {tab.status: say(said, "busy", done, seconds)}
-            elif isinstance(event, Stylized):
-                yield {tab.status: say("Saving", "busy", 1.0, seconds)}
-                yield self._hang(event, own, before, stem, folder)
-                return
-            else:
-                said, done = f"Step {event.step} of {event.total}", event.step / event.total
-                shown = {tab.live: _save_display(event.preview, folder / f"step-{event.step}.jpg")} if event.preview else {}
-                yield {tab.status: say(said, "busy", done, seconds)} | shown
-        raise RuntimeError("The engine ended without a picture.")
-
-    def _hang(self, result: Stylized, own: OwnStyles, before: str, stem: str, folder: Path) -> Updates:
-        tab, recipe = self.tab, result.recipe
-        names = recipe.mix.present or recipe.mix.names
-        title = ", ".join(self.styles[name].title if name in self.styles else own.title(name) or name for name in names)
-        stem = re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:60] or "photo"
-        file = save_png(result.image, folder / f"{'-'.join([stem, *map(own.slug, names)])}.png", recipe)
-        strength = "painted" if isinstance(recipe.strength, WeightMap) else f"{recipe.strength:g}"
-        details = f"Strength {strength} · seed {recipe.seed} · {result.image.width} × {result.image.height} pixels"
-        return self._show("result") | {
-            tab.status: say(f"Done in {result.seconds:.1f} seconds."),
-            tab.comparison: gr.ImageSlider((before, _save_display(result.image, folder / "after.jpg")), visible=True),
-            tab.label: _wall_label(title, details),
-            tab.download: gr.DownloadButton(value=str(file), visible=True),
-            tab.has_result: True,
-        }
-
-
-def _step_choices(steps: int) -> list[tuple[str, int]]:
-    """The usual numbers of steps, and `steps`."""
-    return [("Auto", 0), *((str(n), n) for n in sorted({*range(1, MAX_STEPS + 1), steps} - {0}))]
-
-
-def _size_choices(size: int) -> list[tuple[str, int]]:
-    """The usual working sizes, and `size`."""
-    return [(f"{n} px", n) for n in sorted({*SIZES, size})]
-
-
-def _example_label(style: Style | None) -> str:
-    if style is None:
-        return ""
-    return _wall_label(style.title, f"{style.blurb} An example: drag the line." if style.before and style.preview else style.blurb)
-
-
-def _wall_label(title: str, details: str, kind: str = "") -> str:
-    return f'<div class="sk-label {kind}"><b>{html.escape(title)}</b><span>{html.escape(details)}</span></div>'
-
-
-def _save_display(picture: Image.Image, path: Path) -> str:
-    """A copy for the screen: encoding a whole 12 MP picture would take seconds."""
-    copy = picture.copy()
-    copy.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE), reducing_gap=2.0)
-    copy.save(path, "JPEG", quality=90)
-    return str(path)
+    def _title(self, name: str, visitor: VisitorStyles) -> str:
+        return self.styles[name].title if name in self.styles else visitor.title(name) or name

@@ -1,0 +1,60 @@
+"""Make the sheet of the maker's path: photos that are never trained on, as `teach`, `train_lora` and a shipped style paint them.
+
+    python docs/maker_figure.py --styles DIR teach-mine mine --shipped vangogh --out sheet.jpg [--paintings DIR]
+
+--paintings adds a row of what the styles were made from; such a sheet is only for a project's pages where their licences allow it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from stylekit.base import Base
+from stylekit.formats import list_pictures
+from stylekit.images import open_picture, save_jpeg
+from stylekit.mix import StyleMix
+from stylekit.pixels.contact_sheet import contact_sheet
+from stylekit.recipe import Recipe
+from stylekit.styles import StyleLibrary
+from stylekit.stylizer import Stylizer
+from training.pictures import data
+from training.pictures.pictures import usable
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="+", metavar="STYLE", help="styles in the folder, a column each")
+    parser.add_argument("--styles", type=Path, required=True, metavar="DIR", help="folder of the styles that were made")
+    parser.add_argument("--shipped", help="a style of the gallery, in the last column")
+    parser.add_argument("--paintings", type=Path, help="folder of what they were made from")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--side", type=int, default=300, help="of a picture, in pixels")
+    parser.add_argument("--single", type=Path, help="folder for the pictures one by one too, as STYLE/PHOTO.png")
+    args = parser.parse_args(argv)
+    made, ours = StyleLibrary.open(args.styles), StyleLibrary.open()
+    styles = [made[name] for name in args.names] + ([ours[args.shipped]] if args.shipped else [])
+    stylizer = Stylizer(Base.open("pocket"), StyleLibrary(styles=tuple(styles)))
+    rows = []
+    for path in data.shipped_photos()[1]:
+        photo = ImageOps.fit(open_picture(path), (512, 512), Image.Resampling.LANCZOS)
+        row = [photo]
+        for style in styles:
+            row.append(stylizer.stylize(photo, Recipe(mix=StyleMix.of(style.name))).image)
+            if args.single:
+                (args.single / style.name).mkdir(parents=True, exist_ok=True)
+                row[-1].save(args.single / style.name / f"{path.stem}.png")
+        rows.append([picture.resize((args.side,) * 2, Image.Resampling.LANCZOS) for picture in row])
+    if args.paintings:
+        some = usable(list_pictures(args.paintings), len(rows[0]))
+        rows.insert(0, [ImageOps.fit(picture, (args.side,) * 2, Image.Resampling.LANCZOS) for picture in some])
+    save_jpeg(contact_sheet(rows, titles=["photo", *(style.title for style in styles)]), args.out, quality=85)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""Flat fields: a photo as few calm areas with crisp borders, each in an ink of one palette."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stylekit.hand.analysis import Box, Floats, blur, enlarged, opened, resized, smoothstep, to_lab
+from stylekit.hand.areas.accents import Portrait, details, features, painted, structures
+from stylekit.hand.areas.borders import curved
+from stylekit.hand.areas.flat import Flat
+from stylekit.hand.areas.merging import merged
+from stylekit.hand.areas.regions import Areas, Labels, calmed, flooded, measured, refined, renumbered, without_crumbs, without_rims
+from stylekit.hand.palettes import POSTER, Sort, best_palette, checked
+from stylekit.hand.subject.skin import hair_map, lit
+from stylekit.hand.view import Layer, Nothing, View
+from stylekit.ranges import check, ranged
+
+WORK_AREA = 400 * 400  # pixels of the copy in which shapes are found
+FINE = 4  # the map of fields is this many times as fine as that copy, so that borders are curves and not pixels
+SOFT = 2.4  # standard deviation of a field's border in pixels of the fine map, before it is cut sharp
+OPENED = 0.55  # median light of the photo in which skin is judged, whatever a card asks for
+BROWN = 52.0  # CIE lightness of the lit side of skin below which it gets an ink of its own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """palettes: names of the palettes (hand/palettes.py) of which the best suited is taken, or lists of inks in their place ("#rrggbb
+    #rrggbb"). count: fields before neighbours of one ink run together. texture, rounding: in units, what is finer vanishes, and how far a
+    border may be moved to run as a long curve. vivid: factor on the photo's chroma when inks are chosen. lift: CIE lightness added to its
+    midtones then. apart: how much it weighs that neighbours keep their differences. figure: 0..1, how far what the photo is of is kept
+    apart from the ground, in lightness, and the ground simplified. whites: 0..1, how far light things without a hue are left white. blacks:
+    the most of the picture that the darkest ink may cover. crumbs: width in units of the smallest piece of ground; those of the figure may
+    be half as wide. features: 0..1, how much of eyes and mouths is drawn. details: 0..1, how many small dark and light things that stand
+    alone are drawn. structures: 0..1, whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark
+    photo is opened."""
+
+    palettes: tuple[str, ...] = tuple(POSTER)
+    count: int = ranged(40, 2, 250)
+    texture: float = ranged(3.0, 0.5, 12)
+    rounding: float = ranged(1.6, 0.3, 8)
+    vivid: float = ranged(1.4, 0.5, 3)
+    lift: float = ranged(0.0, 0, 40)
+    apart: float = ranged(1.0, 0, 4)
+    figure: float = ranged(0.0, 0, 1)
+    whites: float = ranged(0.0, 0, 1)
+    blacks: float = ranged(1.0, 0, 1)
+    crumbs: float = ranged(4.5, 0, 80)
+    features: float = ranged(1.0, 0, 1)
+    details: float = ranged(0.0, 0, 1)
+    structures: float = ranged(0.0, 0, 1)
+    median: float = ranged(0.55, 0.2, 0.8)
+
+    def __post_init__(self) -> None:
+        check(self, "The fields's ")
+        checked(self.palettes)
+
+
+def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
+    """Fields of `colours` (h, w, 3), sRGB in 0..1, with borders from the view's photo, in the inks of one palette."""
+    if not view.amount.any():
+        return Nothing()
+    smaller, size = work_size(view, WORK_AREA)
+    face = resized(view.sight.face_map(), size)
+    unit = view.unit * view.detail * smaller
+    shown = resized(view.sight.opened(settings.median), size)
+    figure, skin = resized(view.sight.figure(), size), resized(view.sight.skin(), size)
+    labels, person = pieces(shown, face, settings.count, settings.texture * unit, settings.figure * figure, skin)
+    own = shown if colours is view.photo else opened(resized(colours, size), settings.median)
+    lab = to_lab(own)
+    areas = measured(labels, lab, np.ones_like(face), 3)
+    heads = [(round(x * smaller), round(y * smaller), round(w * smaller), round(h * smaller)) for x, y, w, h in view.sight.faces()]
+    sort = Sort(
+        skin=skin_share(areas, lab, heads, person),
+        figure=np.asarray(settings.figure * (np.bincount(labels.ravel(), figure.ravel()) / np.maximum(areas.mass, 1) > 0.5), np.float32),
+        vivid=settings.vivid,
+        lift=settings.lift,
+        apart=settings.apart,
+        white=settings.whites * whites(measured(labels, to_lab(resized(view.photo, size)), np.ones_like(face)).lab),
+        blacks=settings.blacks,
+        hair=np.minimum(shares(labels, hair_map(view.sight.found(), size, smaller)), shares(labels, figure)) if heads else None,
+        brown=person >= 0 and (lit(to_lab(resized(view.sight.opened(OPENED), size)), view.sight.found(), smaller) or 100) < BROWN,
+    )
+    palette, chosen = best_palette(areas, settings.palettes, sort)
+    # a small thing may stay if its colour is nowhere near
+    accent = smoothstep(blur(lab - blur(lab, 40 * unit), 3 * unit)[..., 1:].max(-1), 16, 30)
+    least = settings.crumbs * unit * (1 - 0.5 * figure * settings.figure) * (1 - 0.7 * settings.figure * accent)
+    inked = without_rims(np.asarray(chosen, np.int32)[labels], 0.02)
+    inked = without_crumbs(inked, least**2 * (1 - 0.75 * face))
+    fine = curved(inked, settings.rounding * unit, face, FINE)
+    if settings.structures > 0.5:
+        fine[structures(to_lab(shown)[..., 0], face, unit, FINE)] = 0
+    if settings.details:
+        dark, light = details(to_lab(shown)[..., 0], face, unit, FINE, settings.details)
+        if figure.any():
+            # what is small tells of the figure, on the ground it is litter
+            inside = resized(figure, (fine.shape[1], fine.shape[0]), cv2.INTER_LINEAR) > 0.5
+            inside &= resized(skin, (fine.shape[1], fine.shape[0]), cv2.INTER_LINEAR) < 0.5
+            dark, light = dark & inside, light & inside
+        # a detail shows only on a ground that is not of its ink
+        grounds = palette.lab[:, 0]
+        fine[dark & (grounds[fine] > grounds[0] + 18)] = 0
+        fine[light & (grounds[fine] < grounds[-1] - 30)] = len(grounds) - 1
+    if settings.features:
+        fine[features(view.sight, fine.shape, settings.features)] = 0
+        skin_ink = int(chosen[person]) if person >= 0 else len(palette.inks) - 1
+        painted(fine, view.sight, Portrait(dark=0, light=len(palette.inks) - 1, lips=palette.lips(skin_ink)))
+    return FlatLayer(Flat(fine, palette.rgb, view.size, SOFT), view.amount)
+
+
+def shares(labels: Labels, plane: Floats) -> Floats:
+    """(n,) mean of (h, w) over each label."""
+    return np.asarray(np.bincount(labels.ravel(), plane.ravel()) / np.maximum(np.bincount(labels.ravel()), 1), np.float32)
+
+
+def work_size(view: View, area: int) -> tuple[float, tuple[int, int]]:
+    """How many times smaller than the plan a copy of at most `area` pixels is, and its size (W, H)."""
+    h, w = view.photo.shape[:2]
+    smaller = min(1.0, math.sqrt(area / (h * w)))
+    return smaller, (max(1, round(w * smaller)), max(1, round(h * smaller)))
+
+
+def pieces(
+    shown: Floats, face: Floats, count: int, texture: float, figure: Floats | None = None, skin: Floats | None = None
+) -> tuple[Labels, int]:
+    """(h, w) labels of about `count` pieces of (h, w, 3) sRGB, and which of them is the skin of people, -1 for none.
+
+    texture in pixels. face: (h, w) 0..1, where the pieces may be small. figure, skin: (h, w) 0..1; no piece is part of the one and part
+    of the ground, and all skin is one piece."""
+    lab = to_lab(shown)
+    calm = calmed(lab, texture)
+    calm += smoothstep(face, 0.3, 1)[..., None] * (lab - calm)
+    small = flooded(calm, max(6.0, 3.6 * texture))
+    # the middle of a picture is what it is about
+    h, w = face.shape
+    far = np.hypot(np.linspace(-1, 1, w, dtype=np.float32)[None], np.linspace(-1, 1, h, dtype=np.float32)[:, None])
+    weight = 0.6 + 0.8 * smoothstep(far, 1.2, 0.2) + 2 * face
+    if figure is not None:
+        weight = weight + 3 * smoothstep(blur(lab - blur(lab, 0.08 * math.sqrt(h * w)), texture)[..., 1:].max(-1), 16, 30)
+    kind = np.zeros(int(small.max()) + 1, np.int64)
+    if figure is not None and figure.any():
+        weight = weight * (0.35 + 0.65 * figure / float(figure.max()))
+        kind = kinds(small, figure)
+    # the finer map decides about skin: it has more edges than colours tell
+    person = -1
+    if skin is not None and skin.any():
+        own = without_crumbs(np.asarray(blur(skin, 0.7 * texture) > 0.5, np.int32), np.full(skin.shape, (3 * texture) ** 2, np.float32)) > 0
+        small = renumbered(np.where(own, int(small.max()) + 1, small).astype(np.int32))
+        person = int(small.max()) if own.any() else -1
+        kind = np.zeros(int(small.max()) + 1, np.int64) if figure is None or not figure.any() else kinds(small, figure)
+        kind[person] = 2
+    areas = measured(small, calm, weight)
+    within = kind[areas.pairs[:, 0]] == kind[areas.pairs[:, 1]]
+    labels = merged(replace(areas, pairs=areas.pairs[within], length=areas.length[within], step=areas.step[within]), count)
+    if person >= 0:
+        person = int(labels[small == person][0])
+    before = labels
+    labels = refined(labels, calm, measured(labels, calm, np.ones_like(face)).lab, 1.2 * texture)
+    if person >= 0:
+        # a face has no border within it
+        labels = np.where(before == person, before, np.where(labels == person, before, labels))
+    return labels, person
+
+
+def whites(lab: Floats) -> Floats:
+    """(n,) 0..1: how far (n, 3) Lab of an unopened photo is white."""
+    return np.asarray(smoothstep(np.hypot(lab[:, 1], lab[:, 2]), 13, 7) * smoothstep(lab[:, 0], 60, 74), np.float32)
+
+
+def kinds(labels: Labels, figure: Floats) -> NDArray[np.int64]:
+    """(n,) 1 for labels that lie in the figure, (h, w) in 0..1, for more than half; 0 for the others."""
+    share = np.bincount(labels.ravel(), figure.ravel()) / np.maximum(np.bincount(labels.ravel()), 1)
+    return np.asarray(share > 0.5 * float(figure.max()), np.int64)
+
+
+def skin_share(areas: Areas, lab: Floats, heads: Sequence[Box], person: int = -1) -> Floats:
+    """(n,) 0..1: how far each field is skin: of the colour in the middle of a face, in one of the `heads` (x, y, width, height) or, less
+    surely, elsewhere; or, less surely still, of any colour that skin may have. person: the field that is known to be skin."""
+    if person >= 0:
+        return np.asarray(np.arange(len(areas.mass)) == person, np.float32)
+    light, a, b = areas.lab.T
+    chroma, turn = np.hypot(a, b), np.degrees(np.arctan2(b, a))
+    result = (
+        0.3 * smoothstep(chroma, 9, 15) * smoothstep(chroma, 42, 32) * smoothstep(light, 42, 55) * smoothstep(np.abs(turn - 50), 28, 18)
+    )
+    for x, y, width, height in heads:
+        middle = lab[y + int(0.35 * height) : y + int(0.8 * height), x + width // 4 : x + width - width // 4]
+        if not middle.size:
+            continue
+        own = np.median(middle.reshape(-1, 3), 0)
+        apart = np.abs(areas.lab - own)
+        hue = np.hypot(apart[:, 1], apart[:, 2])
+        part = areas.labels[max(0, y - height // 8) : y + height + height // 5, max(0, x - width // 8) : x + width + width // 8]
+        share = np.bincount(part.ravel(), minlength=len(areas.mass)) / np.maximum(areas.mass, 1)
+        within = smoothstep(share, 0.1, 0.45) * smoothstep(hue, 42, 26) * smoothstep(apart[:, 0], 38, 22)
+        alike = 0.8 * smoothstep(hue, 15, 8) * smoothstep(apart[:, 0], 32, 18)
+        result = np.maximum(result, np.maximum(within, alike))
+    return np.asarray(result, np.float32)
+
+
+@dataclass(frozen=True)
+class FlatLayer:
+    """flat: sRGB of the inks. amount: (h, w) opacity."""
+
+    flat: Flat
+    amount: Floats
+
+    def apply(self, canvas: Floats, top: int) -> Floats:
+        result = np.array(canvas, np.float32)
+        opacity = enlarged(self.amount, self.flat.size, top, len(canvas))[..., None]
+        full = bool(opacity.min() == 1)
+        for rows, columns, colour in self.flat.tiles(top, len(canvas)):
+            under = result[rows, columns]
+            result[rows, columns] = colour if full else under + opacity[rows, columns] * (colour - under)
+        return result
+
+    def colours(self, size: tuple[int, int]) -> Floats:
+        """(h, w, 3) the inks at size (W, H), for tools that lay marks on them."""
+        return self.flat.at(size)

@@ -1,0 +1,1 @@
+"""Tools that draw with a pen: contours, outlines of areas, patterns."""

@@ -1,0 +1,285 @@
+"""Key lines: contours found in the photo (hand/marks/contours.py), smoothed, and drawn with a pen that swells and tapers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from stylekit.hand import analysis, focus
+from stylekit.hand.linework.portrait import portraits, zones
+from stylekit.hand.marks import grain, pen, runs
+from stylekit.hand.marks.contours import Curves, curves, together
+from stylekit.hand.marks.runs import Starts
+from stylekit.hand.palettes import colour_of
+from stylekit.hand.view import Floats, View
+from stylekit.ranges import check, ranged
+
+Wide = NDArray[np.float64]
+OPENED = 0.55  # median light of the photo in which contours are looked for
+FAR = 3.5  # units over which the two sides of a border are compared
+STEP = 10.0  # Lab; how much they differ at least
+STRONG = 0.05  # line per unit of ground that strong lines may crowd more than others
+CLEAR = 1.0  # contrast of a line in a face that is none of its features
+FEATURE = 0.0085  # of a face's width: the size of the details that make a line in it
+SHADED = 5.0  # units around a line in which it is looked for shade
+LIT = 0.3  # of the weight of a line; what light leaves less of is not drawn
+SALT = 7001  # added to the seed: randomness of this tool alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """weight: width of a strong line in units. variation: 0..1, how much thinner a weak line is. reach: in units, of the details that make
+    a line. density: 0..1, how faint a contour may be to be drawn. shortest: length in units of the shortest line on calm ground. taper:
+    length in units over which the ends run out. fine: weight of lines of half the reach
+    between the others, in parts of theirs, 0 for none. borders: 0..1, how different both sides of a line have to be. faces: 0..1, how much
+    finer and denser lines are on faces. spots: 0..1, how far dark spots are filled. focus: 0..1, how much thinner lines are where
+    the eye is not drawn to. margin: 0..1, how much they run out towards the edges of the picture. waver: in units, of an unsteady
+    hand. again: 0..1, share of the lines drawn a second time, beside the first. calm: 0..1, how far lines are left out where they crowd,
+    as on texture, and on the ground. shade: 0..1, how much heavier lines are in shade than in light, where they thin out and break.
+    grain: 0..1, of the paper in the lines. ink: as #rrggbb. opacity: of the ink."""
+
+    weight: float = ranged(1.6, 0.1, 12)
+    variation: float = ranged(0.6, 0, 1)
+    reach: float = ranged(1.0, 0.4, 6)
+    density: float = ranged(0.5, 0, 1)
+    shortest: float = ranged(14.0, 1, 200)
+    taper: float = ranged(12.0, 0, 60)
+    fine: float = ranged(0.0, 0, 1)
+    borders: float = ranged(0.0, 0, 1)
+    faces: float = ranged(0.7, 0, 1)
+    spots: float = ranged(0.8, 0, 1)
+    focus: float = ranged(0.0, 0, 1)
+    margin: float = ranged(0.0, 0, 1)
+    waver: float = ranged(0.0, 0, 4)
+    again: float = ranged(0.0, 0, 1)
+    calm: float = ranged(0.0, 0, 1)
+    shade: float = ranged(0.0, 0, 1)
+    ink: str = "#14141a"
+    grain: float = ranged(0.0, 0, 1)
+    opacity: float = ranged(1.0, 0, 1)
+
+    def __post_init__(self) -> None:
+        check(self, "The key lines' ")
+        colour_of(self.ink, "The key lines' ink")
+
+
+class InkLayer:
+    """Strokes of one ink on whatever lies below."""
+
+    def __init__(self, view: View, sheet: pen.Sheet, ink: str, opacity: float, rough: float = 0.0) -> None:
+        self.sheet, self.ink, self.opacity = sheet, colour_of(ink, "The ink"), opacity
+        self.rough, self.tooth = rough, grain.tooth(view.seed, view.unit * view.scale) if rough else None
+        self.amount, self.size = view.amount, view.size
+
+    def apply(self, canvas: Floats, top: int) -> Floats:
+        cover = self.sheet.cover(top, len(canvas)) * np.float32(self.opacity)
+        if self.tooth is not None:
+            cover = grain.caught(cover, self.tooth, self.rough, top)
+        cover *= np.minimum(analysis.enlarged(self.amount, self.size, top, len(canvas)) * 4, 1)
+        return np.asarray(canvas + cover[..., None] * (self.ink - canvas), np.float32)
+
+
+def plan_lines(view: View, settings: Lines, colours: Floats) -> InkLayer:
+    """Key lines of view's photo; colours is not looked at."""
+    return InkLayer(
+        view, pen.Sheet(strokes(view, settings), view.photo.shape[:2], view.size, bent=True), settings.ink, settings.opacity, settings.grain
+    )
+
+
+def strokes(view: View, settings: Lines) -> pen.Strokes:
+    """The lines that `plan_lines` draws. What view's amount leaves of them: the weak ones go first, the others grow thin."""
+    unit = view.unit * view.detail
+    found = _found(view, settings, unit)
+    if settings.borders and len(found):
+        found = _borders(view, settings, unit, found)
+    result = drawn(view, settings, found)
+    return result.and_more(portraits(view, settings.weight)) if settings.faces else result
+
+
+def drawn(view: View, settings: Lines, found: Curves) -> pen.Strokes:
+    """Those curves as a pen draws them."""
+    unit = view.unit * view.detail
+    if not len(found):
+        return pen.no_strokes()
+    rng = np.random.default_rng(view.seed + SALT)
+    # the strongest and longest come first, in equal steps of amount
+    weight = found.contrast * np.minimum(80 * unit, np.diff(found.starts))
+    importance = np.argsort(np.argsort(weight, kind="stable"), kind="stable") / max(len(found) - 1, 1) if len(found) > 1 else np.ones(1)
+    points, starts = _smooth(found, unit, settings.reach)
+    run, total = runs.walked(points, starts)
+    many, owner = np.diff(starts), runs.owners(starts)
+    own = unit * found.size.astype(np.float64)
+    force = np.clip((runs.followed(found.strengths, found.starts, starts) - 0.25) / 0.9, 0, 1)
+    # the pressure of a hand: a slow wave along the line
+    slow, phase = rng.uniform(9, 17, len(many)) * own, rng.uniform(0, 2 * math.pi, len(many))
+    wave = 1 + 0.22 * np.sin(run / slow[owner] + phase[owner])
+    whole = settings.weight * unit * (0.25 + 0.75 * found.size) * (0.55 + 0.45 * np.minimum(1.0, total / (60 * own)))
+    width = whole[owner] * (1 - settings.variation * (1 - force) * 0.85) * wave
+    width = width + settings.spots * runs.followed(found.spots, found.starts, starts)
+    if settings.taper:
+        over = np.maximum(1e-6, np.minimum(settings.taper * own, total * 0.45))[owner]
+        from_end = np.minimum(run, total[owner] - run) / over
+        tapered = 0.12 + 0.88 * np.sqrt(np.clip(from_end, 0, 1))
+        width = np.where(runs.are_rings(points, starts)[owner], width, width * tapered)
+    if settings.focus or settings.margin:
+        loud = focus.prominence(view.sight, settings.focus, settings.margin, view.unit)
+        width = width * np.sqrt(pen.sampled(loud, points))
+    if settings.shade:
+        width = width * _shaded(view, settings.shade, points, slow, phase, run, owner)
+    amount = pen.sampled(view.amount, points)
+    left = analysis.smoothstep(amount - 0.75 * (1 - importance[owner]), 0, 0.25) * (0.4 + 0.6 * amount)
+    width = width * np.sqrt(left) * (amount > 0)
+    if settings.waver:
+        points = np.asarray(points + _waver(rng, run, settings.waver * own, owner), np.float32)
+    first = pen.Strokes(points=points, widths=np.asarray(width, np.float32), starts=starts)
+    return first.and_more(_again(rng, first, run, own, unit, (total > 20 * own) & (rng.random(len(many)) < settings.again)))
+
+
+def _shaded(view: View, shade: float, points: Floats, slow: Wide, phase: Wide, run: Wide, owner: Starts) -> Wide:
+    """(n,) factor on the width of lines: heavy in shade and at hard borders, thin in light, where they are lost in places."""
+    light = view.sight.lightness(OPENED)
+    reach = SHADED * view.unit
+    soft = analysis.blur(light, reach)
+    low, high = (float(v) for v in np.quantile(soft[::2, ::2], [0.03, 0.9]))
+    dark = 1 - np.clip((pen.sampled(soft, points) - low) / max(high - low, 0.2), 0, 1)
+    # how hard the border is that the line stands for
+    slope = np.clip(pen.sampled(view.sight.edges(1.2, OPENED), points) / 0.09, 0, 1)
+    force = 0.62 * dark + 0.38 * slope
+    force = force + 0.16 * np.sin(run / (2.3 * slow[owner]) + 1.7 * phase[owner])
+    factor = 1 - shade * (1 - (0.2 + 1.65 * np.clip(force, 0, 1) ** 1.5))
+    return np.asarray(np.where(factor < LIT, 0, factor), np.float64)
+
+
+def _found(view: View, settings: Lines, unit: float) -> Curves:
+    """The curves that are drawn, in the photo and, finer, in its faces."""
+    face = view.sight.face_map() * np.float32(settings.faces)
+    light = view.sight.lightness(OPENED)
+    found = curves(light, unit, settings.reach, settings.density, settings.shortest, face)
+    if settings.fine:
+        found = together([found, _between(found, light, unit, settings, face)])
+    if settings.calm:
+        found = _calmed(found, view, settings, unit)
+    if not settings.faces or float(face.max()) == 0:
+        return found
+    outside = found.where(face, 0.5 * settings.faces, inside=False)
+    faces = [_features(light, face, box, unit, settings) for box in view.sight.faces()]
+    found = together([outside, *(c.where(face, 0.5 * settings.faces, inside=True) for c in faces if c is not None)])
+    if not any(view.sight.features()):
+        return found
+    # features are drawn as such; of what else there is in a face, only what is clear, such as glasses, hair, a beard
+    inside, near = zones(view.sight)
+    apart = found.where(near, 0.5, inside=False)
+    within = apart.where(inside, 0.5, inside=True)
+    clear = within.contrast > CLEAR * (0.6 + 0.4 * settings.calm)
+    return together([apart.where(inside, 0.5, inside=False), within.chosen(np.flatnonzero(clear)).longer(0.5 * settings.shortest * unit)])
+
+
+def _borders(view: View, settings: Lines, unit: float, found: Curves) -> Curves:
+    """The parts of the curves that part two surfaces: tone or colour is another on either side, seen from some way off."""
+    soft = analysis.blur(analysis.to_lab(view.sight.opened(OPENED)), FAR * unit)
+    across = cv2.Scharr(soft, cv2.CV_32F, 1, 0, scale=1 / 32, borderType=cv2.BORDER_REFLECT)
+    down = cv2.Scharr(soft, cv2.CV_32F, 0, 1, scale=1 / 32, borderType=cv2.BORDER_REFLECT)
+    step = np.sqrt((across * across + down * down).sum(-1)) * np.float32(FAR * unit)
+    least = settings.shortest * unit * 0.6
+    # a gap is bridged where the line goes on behind it
+    level = analysis.blur(np.asarray(step, np.float32), 2 * unit)
+    return found.where(level, STEP * settings.borders, inside=True).longer(least)
+
+
+def _calmed(found: Curves, view: View, settings: Lines, unit: float) -> Curves:
+    """Without lines that crowd, as they do on texture, and with few on the ground."""
+    crowd = np.zeros(view.photo.shape[:2], np.uint8)
+    ends = zip(found.starts[:-1].tolist(), found.starts[1:].tolist(), strict=True)
+    cv2.polylines(crowd, [found.points[a:b].astype(np.int32) for a, b in ends], False, 1, 1)
+    density = analysis.blur(crowd.astype(np.float32), 11 * unit) * np.float32(unit)
+    figure = view.sight.figure()
+    # three lines across the reach are a form, more are texture
+    allowed = 0.075 - 0.035 * settings.calm - (0.03 * settings.calm * (1 - figure) if figure.any() else 0)
+    long = np.minimum(1.0, np.diff(found.starts) / (150 * unit))
+    # the shade between petals is a line, between hairs it is none
+    strong = analysis.smoothstep(found.contrast, 0.9, 1.4)
+    over = runs.means(pen.sampled(density - allowed, found.points), found.starts) - 0.05 * long - STRONG * strong
+    kept = np.flatnonzero(over < 0)
+    return found.chosen(kept)
+
+
+def _between(found: Curves, light: Floats, unit: float, settings: Lines, face: Floats) -> Curves:
+    """Finer lines where none of those found is near."""
+    taken = np.zeros(light.shape, np.uint8)
+    ends = zip(found.starts[:-1].tolist(), found.starts[1:].tolist(), strict=True)
+    cv2.polylines(taken, [found.points[a:b].astype(np.int32) for a, b in ends], False, 1, max(1, round(5 * settings.reach * unit)))
+    own = 0.5 * unit
+    fine = curves(light, own, settings.reach, max(0.0, settings.density - 0.12), 1.5 * settings.shortest, face)
+    free = fine.where(np.asarray(1 - taken, np.float32), 0.5, inside=True).longer(1.2 * settings.shortest * own)
+    return replace(free, size=np.full(len(free), max(0.3, settings.fine), np.float32))
+
+
+def _features(light: Floats, face: Floats, box: analysis.Box, unit: float, settings: Lines) -> Curves | None:
+    """Lines of one face, found at a size that goes with the face, enlarged where it is small; None where it is too small."""
+    x, y, width, height = box
+    h, w = light.shape
+    left, top = max(0, x - width // 3), max(0, y - height // 3)
+    right, bottom = min(w, x + width + width // 3), min(h, y + height + height // 3)
+    if min(right - left, bottom - top) < 12:
+        return None
+    sigma = float(np.clip(FEATURE * width, 0.3, settings.reach * unit))
+    factor = max(1, math.ceil(1 / sigma))
+    size = (right - left) * factor, (bottom - top) * factor
+    part = analysis.resized(light[top:bottom, left:right], size, cv2.INTER_CUBIC)
+    on_face = analysis.resized(face[top:bottom, left:right], size, cv2.INTER_LINEAR)
+    # lengths shrink with the face
+    own = sigma * factor / settings.reach
+    found = curves(part, own, settings.reach, min(1.0, settings.density + 0.1), settings.shortest * 0.8, on_face)
+    return found.placed(factor, (left, top), sigma / (settings.reach * unit))
+
+
+def _smooth(found: Curves, unit: float, reach: float) -> tuple[Floats, Starts]:
+    """Points of the curves, each smoothed and spaced as its size asks."""
+    parts, counts = [], np.zeros(len(found), np.int64)
+    for size in np.unique(found.size):
+        chosen = np.flatnonzero(found.size == size)
+        many = np.diff(found.starts)[chosen]
+        own = unit * float(size)
+        points = found.points[runs.ranges(found.starts[chosen], many)]
+        points, starts = runs.smoothed(points, runs.counted(many), 2.2 * own * reach, max(0.7, 1.3 * own))
+        counts[chosen] = np.diff(starts)
+        parts.append((chosen, points))
+    starts = runs.counted(counts)
+    result = np.empty((int(starts[-1]), 2), np.float32)
+    for chosen, points in parts:
+        result[runs.ranges(starts[chosen], counts[chosen])] = points
+    return result, starts
+
+
+def _waver(rng: np.random.Generator, run: Wide, size: Wide, owner: Starts) -> Wide:
+    """(n, 2) how far a hand strays at points of lines whose length so far is `run`; size: (m,) of the lines."""
+    many = len(size)
+    slow, phase = rng.uniform(0.02, 0.07, (2, 2, many)), rng.uniform(0, 2 * math.pi, (2, 2, many))
+    stray = [
+        np.sin(run * slow[0, i][owner] + phase[0, i][owner]) * 0.6 + np.sin(run * 2.7 * slow[1, i][owner] + phase[1, i][owner]) * 0.3
+        for i in (0, 1)
+    ]
+    return np.asarray(size[owner][:, None] * np.stack(stray, 1))
+
+
+def _again(rng: np.random.Generator, first: pen.Strokes, run: Wide, own: Wide, unit: float, chosen: NDArray[np.bool_]) -> pen.Strokes:
+    """Parts of the chosen strokes a second time, thinner and beside the first."""
+    number = np.flatnonzero(chosen & (np.diff(first.starts) > 6))
+    many = np.diff(first.starts)[number]
+    one, other = rng.integers(0, many), rng.integers(0, many - 1)
+    other += other >= one
+    begin, end = np.minimum(one, other), np.maximum(one, other)
+    long = end - begin > 4
+    number, begin, count = number[long], begin[long], (end - begin)[long]
+    index = runs.ranges(first.starts[number] + begin, count)
+    starts = runs.counted(count)
+    owner = runs.owners(starts)
+    aside = _waver(rng, run[index], 0.9 * own[number], owner) + rng.normal(0, 0.7 * unit, (len(number), 2))[owner]
+    place = np.arange(len(index)) - starts[owner]
+    from_end = np.minimum(place, count[owner] - 1 - place)
+    thin = first.widths[index] * 0.6 * np.sqrt(np.clip(from_end / 4, 0.1, 1))
+    return pen.Strokes(points=np.asarray(first.points[index] + aside, np.float32), widths=np.asarray(thin, np.float32), starts=starts)

@@ -1,0 +1,1 @@
+"""What tools make their marks with: pen strokes, brush strokes, contours as curves, and grain. None knows a style."""

@@ -1,0 +1,90 @@
+"""What the tools of all hands see of one photo: worked out once, when first asked for, and shared."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+from stylekit.hand import analysis
+from stylekit.hand.analysis import Box, Floats
+from stylekit.hand.subject import faces, figure, skin
+from stylekit.hand.subject.features import Features, features
+
+T = TypeVar("T")
+
+
+class Sight:
+    """Of (h, w, 3) float32 sRGB in 0..1. The arrays it returns are shared: none may be written to. Threads may ask at the same time."""
+
+    def __init__(self, photo: Floats) -> None:
+        self.photo = photo
+        self._slots: dict[Hashable, _Slot] = {}
+        self._lock = threading.Lock()
+
+    def opened(self, median: float) -> Floats:
+        """(h, w, 3) the photo with its dark tones opened, see `analysis.opened`; a median of 0 leaves it as it is."""
+        return self._once(("opened", median), lambda: analysis.opened(self.photo, median)) if median > 0 else self.photo
+
+    def lightness(self, median: float = 0.0) -> Floats:
+        """(h, w) luma of the photo opened to `median`."""
+        return self._once(("lightness", median), lambda: analysis.lightness(self.opened(median)))
+
+    def found(self) -> list[faces.Face]:
+        """Faces, the largest first, see `subject.faces`."""
+        return self._once("found", lambda: faces.found(self.photo))
+
+    def faces(self) -> list[Box]:
+        """Boxes of the faces (x, y, width, height), the largest first."""
+        return [face.box for face in self.found()]
+
+    def features(self) -> list[Features | None]:
+        """Of every face, in the same order, its features; None where it is turned too far away."""
+        return self._once("features", lambda: [features(face, self.opened(figure.OPENED)) for face in self.found()])
+
+    def face_map(self) -> Floats:
+        """(h, w) in 0..1, see `analysis.face_map`."""
+        return self._once("face map", lambda: analysis.face_map(self.photo, self.faces()))
+
+    def figure(self) -> Floats:
+        """(h, w) in 0..1: what the photo is of, see `figure.figure`."""
+        return self._once("figure", lambda: figure.figure(self.opened(figure.OPENED), self.faces()))
+
+    def skin(self) -> Floats:
+        """(h, w) in 0..1: the skin of people whose faces are seen, see `skin.skin_map`."""
+        return self._once("skin", lambda: skin.skin_map(self.opened(figure.OPENED), self.found(), self.figure()))
+
+    def edges(self, sigma: float, median: float = 0.0) -> Floats:
+        """(h, w) slope of the lightness, see `analysis.edges`."""
+        return self._once(("edges", sigma, median), lambda: analysis.edges(self.lightness(median), sigma))
+
+    def tensor(self, reach: float, median: float = 0.0, part: int = 1) -> tuple[Floats, Floats, Floats]:
+        """Structure tensor of the lightness, see `analysis.tensor`; reach: in pixels of the photo. part: 2 for one of half the size."""
+        return self._once(("tensor", reach, median, part), lambda: analysis.smoothed_tensor(self._slopes(median, part), reach / part))
+
+    def _slopes(self, median: float, part: int) -> tuple[Floats, Floats, Floats]:
+        if part == 1:
+            return self._once(("slopes", median), lambda: analysis.slopes(self.lightness(median)))
+        h, w = self.photo.shape[:2]
+        xx, xy, yy = self._slopes(median, 1)
+        size = w // part, h // part
+        return self._once(
+            ("slopes", median, part), lambda: (analysis.resized(xx, size), analysis.resized(xy, size), analysis.resized(yy, size))
+        )
+
+    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
+        with self._lock:
+            slot = self._slots.setdefault(key, _Slot())
+        with slot.lock:
+            if not slot.made:
+                slot.value, slot.made = make(), True
+        return slot.value  # type: ignore[return-value]
+
+
+class _Slot:
+    """A value, and the lock under which it is made."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.made = False
+        self.value: object = None

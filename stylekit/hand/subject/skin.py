@@ -1,0 +1,153 @@
+"""The skin of people whose faces are seen: what has the colour of a face, in it and elsewhere."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from stylekit.hand.analysis import Box, Floats, blur, resized, smoothstep, to_lab
+from stylekit.hand.subject.faces import Face
+from stylekit.hand.subject.features import BROWS, JAW, LIPS, LOWER, OVAL, UPPER, turn
+
+AREA = 300 * 300  # pixels of the copy that is looked at
+
+
+def tone_of(lab: Floats, box: Box | tuple[float, float, float, float]) -> Floats | None:
+    """(3,) CIE Lab of the skin of a face (x, y, width, height) in (h, w, 3) Lab: the lighter half of its middle; None outside of it."""
+    x, y, width, height = box
+    middle = lab[
+        max(0, round(y + 0.4 * height)) : max(1, round(y + 0.75 * height)), max(0, round(x + 0.28 * width)) : round(x + 0.72 * width)
+    ].reshape(-1, 3)
+    if not len(middle):
+        return None
+    light = middle[:, 0]
+    return np.asarray(np.median(middle[light >= np.median(light)], 0), np.float32)
+
+
+def lit(lab: Floats, faces: list[Face], smaller: float) -> float | None:
+    """CIE lightness of the lit parts of the skin in all faces, in (h, w, 3) Lab that is so many times smaller; None without any."""
+    mask = np.zeros(lab.shape[:2], np.uint8)
+    for one in faces:
+        x, y, width, height = (v * smaller for v in one.box)
+        shape = one.points[list(OVAL)] * np.float32(smaller) if one.points is not None else None
+        if shape is None:
+            corners = np.array([[0.2, 0.25], [0.8, 0.25], [0.8, 0.9], [0.2, 0.9]], np.float32)
+            shape = np.asarray(corners * [width, height] + [x, y], np.float32)
+        cv2.fillPoly(mask, [np.round(shape * 16).astype(np.int32)], 1, cv2.LINE_8, 4)
+    return float(np.percentile(lab[mask > 0, 0], 75)) if mask.any() else None
+
+
+def skin_map(photo: Floats, faces: list[Face], figure: Floats) -> Floats:
+    """(h, w) in 0..1 of (h, w, 3) sRGB. figure: (h, w) in 0..1, what the photo is of.
+
+    In a face all is skin but what is much darker than it; elsewhere what has its hue, in light and shade."""
+    h, w = photo.shape[:2]
+    if not faces:
+        return np.zeros((h, w), np.float32)
+    smaller = min(1.0, math.sqrt(AREA / (h * w)))
+    size = max(1, round(w * smaller)), max(1, round(h * smaller))
+    lab = to_lab(resized(photo, size))
+    calm = np.asarray(cv2.bilateralFilter(lab, 7, 14.0, 3.0), np.float32)
+    inside = resized(figure, size)
+    ys, xs = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
+    result = np.zeros((size[1], size[0]), np.float32)
+    bald = 1 - hair_map(faces, size, smaller)
+    for one in faces:
+        x, y, width, height = (v * smaller for v in one.box)
+        own = tone_of(calm, (x, y, width, height))
+        if own is None:
+            continue
+        light, a, b = calm[..., 0], calm[..., 1], calm[..., 2]
+        # what lies in shade has less chroma, in proportion to its light
+        shade = np.asarray(np.clip((light + 8) / (own[0] + 8), 0.3, 1.25), np.float32)
+        off = np.asarray(np.hypot(a - own[1] * shade, b - own[2] * shade), np.float32)
+        # brighter than the face a little, darker a good deal
+        lit = smoothstep(light, own[0] * 0.36, own[0] * 0.52) * smoothstep(light, own[0] + 45, own[0] + 30)
+        # next to a pale face, white cloth in shade is not far off
+        strong = float(np.hypot(own[1], own[2]))
+        alike = smoothstep(off, max(2.0, min(23.0, 0.95 * strong)), max(1.0, min(13.0, 0.55 * strong))) * lit
+        face = np.hypot((xs - x - width / 2) / (0.5 * width), (ys - y - 0.52 * height) / (0.62 * height))
+        near = smoothstep(off, 36, 22) * smoothstep(light, own[0] * 0.4, own[0] * 0.58)
+        # grey or dark skin tells little, wood may be like it: only near the face
+        away = np.asarray(np.hypot((xs - x - width / 2) / width, (ys - y - height) / height), np.float32)
+        close = np.hypot((xs - x - width / 2) / (0.5 * width), (ys - y - 0.65 * height) / (0.8 * height))
+        told = smoothstep(np.hypot(own[1], own[2])[None, None], 9, 16) * smoothstep(own[0][None, None], 42, 58)
+        reach = smoothstep(away, 8, 5) * (told + (1 - told) * smoothstep(close, 1.2, 1.0))
+        within = smoothstep(face, 1.15, 0.9)
+        if one.points is not None:
+            shape, lower, sure = _shapes(one.points * np.float32(smaller), result.shape)
+            within = np.maximum(within * smoothstep(blur(shape, 0.1 * width), 0.05, 0.3), shape)
+            # from the eyes down, light and shade are skin, whatever their hue
+            below = smoothstep(off, 75, 60) * smoothstep(light, own[0] * 0.25, own[0] * 0.4)
+            # hair over a forehead may be of its hue, but is seldom as light
+            above = smoothstep(off, 26, 15) * smoothstep(light, own[0] * 0.55, own[0] * 0.75)
+            above = np.maximum(above, smoothstep(off, 60, 45) * smoothstep(light, own[0] * 0.8, own[0] * 0.95))
+            near = lower * below + (1 - lower) * above
+            result = np.maximum(result, sure)
+        alike = np.maximum(alike * bald, _neck(calm, own, one, smaller, xs, ys) * lit)
+        result = np.maximum(result, np.maximum(near * within, alike * reach * smoothstep(inside, 0.25, 0.6)))
+    soft = blur(result, 1.5)
+    return resized(smoothstep(soft, 0.3, 0.7), (w, h), cv2.INTER_LINEAR)
+
+
+def hair_map(faces: list[Face], size: tuple[int, int], smaller: float) -> Floats:
+    """(h, w) in 0..1 of size (W, H): where the hair of faces may be, see `_hair`; faces are so many times larger."""
+    ys, xs = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
+    result = np.zeros((size[1], size[0]), np.float32)
+    for one in faces:
+        np.maximum(result, _hair(one, smaller, xs, ys), out=result)
+    return result
+
+
+def _neck(lab: Floats, own: Floats, one: Face, smaller: float, xs: Floats, ys: Floats) -> Floats:
+    """(h, w) in 0..1: under a chin, where what has the hue of the face's skin, in any strength, is skin in shade."""
+    across, along, width, height = _upright(one, smaller, xs, ys)
+    strong = max(float(np.hypot(own[1], own[2])), 1e-6)
+    hue = own[1:] / strong
+    much, off = lab[..., 1] * hue[0] + lab[..., 2] * hue[1], np.abs(lab[..., 2] * hue[0] - lab[..., 1] * hue[1])
+    alike = smoothstep(much, 0.4 * strong, 0.65 * strong) * smoothstep(off, 30, 18) * smoothstep(np.full((1, 1), strong, np.float32), 7, 11)
+    place = smoothstep(np.abs(across), 0.6 * width, 0.5 * width) * smoothstep(along, 0.3 * height, 0.4 * height)
+    return np.asarray(alike * place * smoothstep(along, 1.25 * height, 1.0 * height), np.float32)
+
+
+def _hair(one: Face, smaller: float, xs: Floats, ys: Floats) -> Floats:
+    """(h, w) in 0..1: round a face, from the cheeks up, where what has the colour of skin is hair, or an ear at most."""
+    across, along, width, height = _upright(one, smaller, xs, ys)
+    if one.points is not None:
+        # the back of a head that is turned lies behind its face
+        across = across + np.float32(0.45 * width * turn(one.points))
+    head = np.hypot(across / (0.95 * width), (along + 0.12 * height) / (0.95 * height))
+    return np.asarray(smoothstep(head, 1.05, 0.95) * smoothstep(along, 0.32 * height, 0.2 * height), np.float32)
+
+
+def _upright(one: Face, smaller: float, xs: Floats, ys: Floats) -> tuple[Floats, Floats, float, float]:
+    """(h, w) pixels from the middle of a face across it and down it, as it is held; its width and height."""
+    x, y, width, height = (v * smaller for v in one.box)
+    down = np.array([0, 1], np.float32)
+    centre = np.array([x + width / 2, y + 0.5 * height], np.float32)
+    if one.points is not None:
+        points = one.points * np.float32(smaller)
+        down = points[152] - points[10]
+        height = float(np.linalg.norm(down))
+        down = down / max(height, 1e-6)
+        centre = 0.5 * (points[152] + points[10])
+    across = (xs - centre[0]) * down[1] - (ys - centre[1]) * down[0]
+    along = (xs - centre[0]) * down[0] + (ys - centre[1]) * down[1]
+    return np.asarray(across, np.float32), np.asarray(along, np.float32), width, height
+
+
+def _shapes(points: Floats, shape: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:
+    """(h, w) of the given shape thrice, 0..1: within the outline of a face with (468, 2) points, below its eyes, and round its eyes and its
+    mouth, which are dark or white and yet not holes in it."""
+    face, lower, sure = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    fixed = np.round(points * 16).astype(np.int32)
+    room = max(1, round(0.2 * float(np.ptp(points[list(OVAL), 0]))))
+    cv2.fillPoly(lower, [fixed[list(JAW)]], 1, cv2.LINE_8, 4)
+    cv2.fillPoly(face, [fixed[list(OVAL)]], 1, cv2.LINE_8, 4)
+    for part in (LIPS, *((*UPPER[i], *LOWER[i], *BROWS[i][0], *BROWS[i][1]) for i in (0, 1))):
+        hull = cv2.convexHull(fixed[list(part)])
+        cv2.fillConvexPoly(sure, hull, 1, cv2.LINE_8, 4)
+        cv2.polylines(sure, [hull], True, 1, room, cv2.LINE_8, 4)  # and the rim of glasses
+    return face.astype(np.float32), lower.astype(np.float32), (sure & face).astype(np.float32)

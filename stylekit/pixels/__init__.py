@@ -1,0 +1,1 @@
+"""Operations on pixels (N, C, H, W) that know nothing of models."""

@@ -1,0 +1,49 @@
+// The page as a whole: every tab has an address, arrow keys go through the tabs, and Ctrl+Enter runs.
+const buttons = () => [...document.querySelectorAll('.tabs > .tab-wrapper [role="tab"], .tab-container [role="tab"]')]
+  .filter((tab, i, all) => all.indexOf(tab) === i && tab.offsetParent);
+const address = (tab) => "#" + tab.textContent.trim().toLowerCase().replace(/\W+/g, "-");
+const chosen = () => buttons().find((tab) => tab.getAttribute("aria-selected") === "true");
+let going = false; // to an address, which is then no new one
+
+function go() {
+  const tab = buttons().find((tab) => address(tab) === location.hash) ?? (location.hash ? null : buttons()[0]);
+  if (!tab || tab === chosen()) return;
+  going = true;
+  tab.click();
+}
+addEventListener("popstate", go);
+
+// the address by which the page was opened waits for its tab, which may come later than the first one, or not hear a click yet
+let awaited = location.hash ? 60 : 0; // times that it is looked for
+const arriving = setInterval(() => {
+  if (chosen() && address(chosen()) === location.hash) awaited = 0;
+  if (awaited === 0) return void clearInterval(arriving);
+  awaited--;
+  go();
+}, 250);
+for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => { awaited = 0; }, true); // the visitor goes elsewhere
+
+// the tabs say which is chosen; whoever chose it, a click or Python, the address follows
+let shown = null;
+new MutationObserver(() => {
+  const tab = chosen();
+  if (!tab || tab === shown) return;
+  const first = shown === null;
+  shown = tab;
+  const url = tab === buttons()[0] && !location.hash ? null : address(tab);
+  if (url && location.hash !== url && !going && !first && !awaited) history.pushState(null, "", url);
+  going = false;
+}).observe(document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ["aria-selected"]});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    const run = document.getElementById("go");
+    if (run?.offsetParent && !run.disabled) { event.preventDefault(); run.click(); }
+  }
+  const step = {ArrowRight: 1, ArrowLeft: -1}[event.key], tab = event.target.closest?.('[role="tab"]');
+  if (!step || !tab) return;
+  const all = buttons(), next = all[(all.indexOf(tab) + step + all.length) % all.length];
+  event.preventDefault();
+  next.click();
+  next.focus();
+});

@@ -1,0 +1,1 @@
+"""What is laid on a photo before it is encoded."""

@@ -1,0 +1,106 @@
+"""Faces: found from any side, their features in place, and drawn as shapes and lines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylekit.hand.analysis import Floats
+from stylekit.hand.areas.accents import Portrait, painted
+from stylekit.hand.linework.portrait import portraits
+from stylekit.hand.sight import Sight
+from stylekit.hand.subject.faces import found
+from stylekit.hand.subject.features import turn
+from stylekit.hand.view import View
+from stylekit.storage.paths import ASSETS
+
+
+def shown(name: str, side: int = 512) -> Floats:
+    photo = Image.open(ASSETS / "photos" / f"{name}.jpg").convert("RGB")
+    photo.thumbnail((side, side))
+    return np.asarray(photo, np.float32) / 255
+
+
+@pytest.fixture(scope="module")
+def person() -> Sight:
+    return Sight(shown("astronaut"))
+
+
+def test_faces_are_found_from_the_front_and_from_the_side() -> None:
+    front, side = found(shown("hopper")), found(shown("camera"))
+    assert len(front) == len(side) == 1
+    assert front[0].points is not None
+    assert side[0].points is not None
+    assert abs(turn(front[0].points)) < 0.2
+    assert turn(side[0].points) > 0.8
+
+
+@pytest.mark.parametrize("name", ["chelsea", "coffee", "china", "coins", "raccoon"])
+def test_where_nobody_is_no_face_is_found(name: str) -> None:
+    assert found(shown(name)) == []
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (1, 400), (3000, 60)])
+def test_photos_of_odd_shapes_have_no_faces(shape: tuple[int, int]) -> None:
+    assert found(np.random.default_rng(0).random((*shape, 3), np.float32)) == []
+
+
+def test_a_photo_of_another_size_has_its_faces_in_the_same_places() -> None:
+    (small,), (large,) = found(shown("astronaut", 384)), found(np.asarray(np.kron(shown("astronaut", 384), np.ones((3, 3, 1))), np.float32))
+    assert small.points is not None
+    assert large.points is not None
+    assert np.abs(3 * small.points - large.points).max() < 0.12 * 3 * small.box[2]
+
+
+def test_features_lie_where_they_are(person: Sight) -> None:
+    (one,) = person.features()
+    assert one is not None
+    (x, y, width, height), *_ = person.faces()
+    assert len(one.eyes) == len(one.brows) == 2
+    assert one.opening is not None  # she laughs
+    assert one.teeth
+    light = person.lightness()
+    for eye in one.eyes:
+        assert eye.open
+        across, down, _ = eye.iris
+        assert x < across < x + width
+        assert y + 0.2 * height < down < y + 0.55 * height
+        assert light[round(down), round(across)] < light[round(y + 0.6 * height), round(across)]
+    assert y + 0.6 * height < one.lips[:, 1].mean() < y + height
+
+
+def test_brows_eyes_and_teeth_are_painted_in_their_inks(person: Sight) -> None:
+    numbers = np.full((1536, 1536), 7, np.uint16)
+    painted(numbers, person, Portrait(dark=0, light=3, lips=2))
+    (x, y, width, height), *_ = ((3 * v for v in box) for box in person.faces())
+    rows, columns = np.nonzero(numbers != 7)
+    assert rows.min() > y
+    assert rows.max() < y + 1.1 * height
+    assert columns.min() > x - 0.1 * width
+    assert columns.max() < x + 1.1 * width
+    upper, lower = numbers[y : y + height // 2], numbers[y + height // 2 :]
+    assert (upper == 0).sum() > (upper == 3).sum() > 0
+    assert (lower == 3).sum() > 500
+
+
+def test_a_pen_draws_features_and_less_of_them_with_the_amount(person: Sight) -> None:
+    size = person.photo.shape[:2]
+
+    def strokes(amount: float):
+        return portraits(
+            View(photo=person.photo, colours=person.photo, amount=np.full(size, amount, np.float32), size=size, sight=person), 2.0
+        )
+
+    whole, half, none = strokes(1.0), strokes(0.25), strokes(0.0)
+    assert len(whole) > 8
+    assert np.array_equal(whole.points, half.points)
+    assert np.allclose(half.widths, whole.widths / 2)
+    assert not none.widths.any()
+
+
+def test_hair_is_not_skin(person: Sight) -> None:
+    (x, y, width, height), *_ = person.faces()
+    skin = person.skin()
+    assert skin[y + height // 2 : y + 3 * height // 4, x + width // 3 : x + 2 * width // 3].mean() > 0.95
+    assert skin[y - height // 4 : y, x + width // 4 : x + 3 * width // 4].mean() < 0.3

@@ -1,0 +1,135 @@
+"""A hand measured from pictures: marks of known width and direction, drawings, posters, and what no hand can be measured from."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylekit.errors import SettingError
+from stylekit.hand.fields import Fields
+from stylekit.hand.hand import Hand
+from stylekit.mix import StyleMix
+from stylekit.recipe import Recipe
+from stylekit.style_picture.measured import described, hand_of, measure, pooled
+from stylekit.style_picture.picture import StylePicture
+from stylekit.stylizer import Stylizer
+
+
+def dabs(width: float, spread: float = 10.0, size: tuple[int, int] = (512, 512), seed: int = 0) -> Image.Image:
+    """Overlapping dabs of many colours, four times as long as `width` pixels; spread: of their directions, in degrees."""
+    rng, (w, h) = np.random.default_rng(seed), size
+    canvas = np.full((h, w, 3), 128, np.uint8)
+    for _ in range(int(6 * w * h / (4 * width * width))):
+        x, y = rng.uniform(0, w), rng.uniform(0, h)
+        angle = math.radians(20 + rng.normal(0, spread))
+        dx, dy = 1.5 * width * math.cos(angle), 1.5 * width * math.sin(angle)
+        colour = np.clip(np.array([150, 110, 70]) + rng.normal(0, 30, 3) + [0, 0, 90 * y / h], 0, 255).tolist()
+        cv2.line(canvas, (int(x - dx), int(y - dy)), (int(x + dx), int(y + dy)), colour, round(width), cv2.LINE_AA)
+    return Image.fromarray(canvas)
+
+
+def poster() -> Image.Image:
+    canvas = np.full((300, 400, 3), (245, 235, 215), np.uint8)
+    cv2.circle(canvas, (120, 150), 90, (200, 50, 40), -1)
+    cv2.rectangle(canvas, (220, 60), (380, 260), (30, 90, 160), -1)
+    cv2.rectangle(canvas, (220, 60), (380, 260), (10, 10, 20), 4)
+    return Image.fromarray(canvas)
+
+
+def drawing() -> Image.Image:
+    rng, canvas = np.random.default_rng(1), np.full((400, 400, 3), (250, 248, 240), np.uint8)
+    for x, y in rng.integers(40, 360, (160, 2)).tolist():
+        cv2.line(canvas, (x, y), (x + 30, y - 24), (40, 38, 36), 2, cv2.LINE_AA)
+    return Image.fromarray(canvas)
+
+
+def tools(hand: Hand) -> list[str]:
+    return [name for name, _ in hand.tools]
+
+
+def test_broader_marks_are_measured_broader_whatever_the_pictures_size() -> None:
+    marks = [measure(dabs(width)).mark for width in (8, 12, 18)]
+    assert marks == sorted(marks)
+    assert 6 < marks[0] < 11
+    assert 13 < marks[2] <= 20
+    doubled = measure(dabs(12).resize((1024, 1024), Image.Resampling.LANCZOS)).mark
+    assert doubled == pytest.approx(marks[1], rel=0.1)
+
+
+def test_strokes_that_agree_are_longer_and_spread_less() -> None:
+    strict, loose = (hand_of([dabs(9, spread)]) for spread in (4, 80))
+    (one, *_), (other, *_) = (dict(hand.tools)["strokes"] for hand in (strict, loose))
+    assert one.spread < other.spread
+    assert one.length / one.width > other.length / other.width
+
+
+def test_what_a_picture_is_made_of_chooses_the_tools() -> None:
+    assert tools(hand_of([dabs(9)]))[:2] == ["tone", "strokes"]
+    flat = hand_of([poster()])
+    assert tools(flat)[0] == "fields"
+    inks = dict(flat.tools)["fields"][0].palettes[0].split()
+    reds = [ink for ink in inks if int(ink[1:3], 16) > 150 and int(ink[3:5], 16) < 90]
+    assert len(reds) >= 1
+    pencil = hand_of([drawing()])
+    assert tools(pencil) == ["hatching", "lines"]
+    hatching = dict(pencil.tools)["hatching"][0]
+    assert int(hatching.paper[1:3], 16) > 230 > 100 > int(hatching.ink[1:3], 16)
+    assert "from the photo" in described(pencil)
+
+
+def test_several_pictures_give_the_middle_of_all_in_any_order() -> None:
+    found = [measure(dabs(width, seed=seed)) for seed, width in enumerate((8, 12, 18))]
+    both = pooled(found)
+    assert both.mark == pytest.approx(sorted(one.mark for one in found)[1])
+    assert float(both.shares.sum()) == pytest.approx(1, abs=1e-5)
+    assert (np.diff(both.colours[:, 0]) >= 0).all()
+    with pytest.raises(SettingError, match="at least one"):
+        pooled([])
+
+
+def test_the_hand_is_the_same_every_time_and_a_card_keeps_it() -> None:
+    for picture in (dabs(9), poster(), drawing()):
+        hand = hand_of([picture])
+        assert hand_of([picture]) == hand
+        assert Hand.from_card(hand.to_card()) == hand
+
+
+@pytest.mark.parametrize("size", [(64, 64), (384, 64), (64, 384)])
+@pytest.mark.parametrize("kind", ["plain", "two", "noise", "black"])
+def test_odd_pictures_have_a_hand_too(kind: str, size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.full((size[1], size[0], 3), 0 if kind == "black" else 180, np.uint8)
+    if kind == "two":
+        pixels[: size[1] // 2] = (20, 60, 160)
+    elif kind == "noise":
+        pixels = rng.integers(0, 256, pixels.shape, np.uint8)
+    assert hand_of([Image.fromarray(pixels)]).tools
+
+
+def test_palettes_of_listed_inks() -> None:
+    assert Fields(palettes=("#f7d6b0 #16243f",)).palettes
+    for wrong in ("#f7d6b0", "red blue", "#12345 #123456", " ".join(["#123456"] * 13)):
+        with pytest.raises(SettingError, match=r"palette|ink"):
+            Fields(palettes=(wrong,))
+
+
+def test_a_style_picture_is_drawn_at_the_photos_size_and_old_recipes_say_so(stylizer: Stylizer, photo: Image.Image) -> None:
+    picture = StylePicture.of(dabs(12))
+    recipe = Recipe(mix=StyleMix.of(picture.name), pictures=(picture,))
+    large = photo.resize((600, 400), Image.Resampling.LANCZOS)
+    painted, drawn = (
+        np.asarray(stylizer.stylize(large, Recipe(**vars(recipe) | {"hand": hand, "size": 150})).image, float) for hand in (False, True)
+    )
+
+    def fine(pixels: np.ndarray) -> float:
+        return float(np.abs(pixels - cv2.GaussianBlur(pixels, (0, 0), 1.5)).mean())
+
+    assert fine(drawn) > 1.5 * fine(painted)  # 150 pixels of the model, 600 of paint
+    again = Recipe.from_json(recipe.to_json())
+    assert again.older == ""
+    assert Recipe.from_json(recipe.to_json().replace('"format": 5', '"format": 4')).older
+    assert not Recipe.from_json(Recipe(mix=StyleMix.of("monet")).to_json().replace('"format": 5', '"format": 4')).older

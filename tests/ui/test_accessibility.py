@@ -1,0 +1,90 @@
+"""The page for everyone: WCAG 2.2 AA as axe-core sees it, in light and dark, on desk and phone; keys, focus, targets for fingers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.base import AXE_FILE_PATH
+from playwright.sync_api import Browser, Page, expect
+
+import app
+from tests.browser import DESKTOP, PHONE, WAIT, FakeEngine, begin_painting, button, frame, paint, serve, start, status, take
+
+LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+TARGET = 44  # pixels that a finger needs
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[str]:
+    with serve(app.build(app.Settings(add_styles=True, teach=True, choose_base=True))) as url:
+        yield url
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core has to say against the page as it is: rule and element."""
+    page.evaluate(AXE_FILE_PATH.read_text(encoding="utf-8"))
+    found = page.evaluate("(tags) => axe.run(document, {runOnly: {type: 'tag', values: tags}}).then((r) => r.violations)", LEVELS)
+    return [f"{rule['id']}: {node['target'][-1]} {node.get('failureSummary', '')[:200]}" for rule in found for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark")])
+def test_axe_finds_nothing(browser: Browser, real: str, pictures: dict[str, Path], size: tuple[int, int], scheme: str) -> None:
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)  # type: ignore[arg-type]
+    page.set_default_timeout(WAIT)
+    page.goto(real)
+    expect(page.locator("#style img").first).to_be_visible(timeout=WAIT)
+    expect(frame(page, "example")).to_be_visible()
+    said = {"open": violations(page)}
+    begin_painting(page, pictures["photo.jpg"])
+    paint(page, (0.1, 0.2), (0.9, 0.2))
+    page.get_by_role("button", name="Advanced").click()
+    said["painting"] = violations(page)
+    page.get_by_label("Paint or mix styles").uncheck()
+    page.locator("#style input[value=charcoal]").check()
+    start(page)
+    expect(status(page)).to_contain_text("Done in", timeout=90_000)
+    page.locator("#take details, #presets details").evaluate_all("(all) => all.forEach((fold) => { fold.open = true; })")
+    said["result"] = violations(page)
+    for name in ("Series", "Gallery", "Teach", "Evaluation"):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_timeout(500)
+        said[name] = violations(page)
+    page.close()
+    assert said == {state: [] for state in said}
+
+
+def test_fingers_find_targets_of_44_pixels(open_page: Callable[..., Page], real: str, pictures: dict[str, Path]) -> None:
+    page = open_page(real, PHONE, touch=True)
+    begin_painting(page, pictures["photo.jpg"])
+    page.get_by_role("button", name="Advanced").click()
+    small = """(least) => [...document.querySelectorAll("button, a[href], select, input:not([type=file])")].map((e) => {
+      const label = e.closest("label"), box = (["radio", "checkbox"].includes(e.type) && label ? label : e).getBoundingClientRect();
+      return [e.closest("[id]")?.id + " " + (e.ariaLabel ?? e.dataset.part ?? e.textContent.trim()), box.width, box.height];
+    }).filter(([, width, height]) => width && height && (width < least || height < least))"""
+    page.locator("#presets summary").click()
+    assert page.evaluate(small, TARGET - 0.5) == []
+    page.get_by_role("tab", name="Series").click()
+    expect(page.locator("#ways-styles input").first).to_be_visible()
+    assert page.evaluate(small, TARGET - 0.5) == []
+    for tab, part in (("Gallery", ".sk-card"), ("Teach", "#teach"), ("Evaluation", "#measure-go")):
+        page.get_by_role("tab", name=tab).click()
+        expect(page.locator(part).first).to_be_visible()
+        assert page.evaluate(small, TARGET - 0.5) == [], tab
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0], tab
+
+
+def test_focus_is_seen(open_page: Callable[..., Page], served: tuple[str, FakeEngine, dict[str, Path]]) -> None:
+    """What has the focus has an outline at least 2 pixels wide, or is drawn with one by what lies beside it."""
+    page = open_page(served[0])
+    take(page, served[2]["photo.jpg"])
+    page.locator("#style input:checked").focus()
+    page.keyboard.press("ArrowRight")
+    outline = "(e) => { const s = getComputedStyle(e); return s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2; }"
+    assert page.locator("#style input:checked ~ :is(img, .sk-blank)").evaluate(outline)
+    for name in ("Change photo", "Random seed"):
+        button(page, name).focus()
+        page.keyboard.press("Shift+Tab")
+        page.keyboard.press("Tab")
+        assert button(page, name).evaluate(outline), name

@@ -1,0 +1,1 @@
+"""The loop of every training: settings, checkpoints, steps and their log."""

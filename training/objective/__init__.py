@@ -1,0 +1,1 @@
+"""What is minimised: denoising, perceptual and style losses."""

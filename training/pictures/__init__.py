@@ -1,0 +1,1 @@
+"""Pictures for training: found, checked, opened, prepared."""

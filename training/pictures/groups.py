@@ -1,0 +1,84 @@
+"""Pictures told apart by palette and mark, so that a style is made of those that are alike and not of the mean of all.
+
+What pictures look like is the pocket base's general adapter's to say: the first numbers of its code for a picture's manner, in which works
+of one hand lie close together. They are parted in two (Ward 1963, https://doi.org/10.1080/01621459.1963.10500845) as long as the two
+explain enough of how they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist
+
+from stylekit import features
+from stylekit.errors import PictureError
+from stylekit.images import open_picture, save_png
+from stylekit.pixels.contact_sheet import contact_sheet
+from stylekit.storage import digests
+from stylekit.storage.paths import POCKET_FOLDER
+from stylekit.style_picture import general
+from stylekit.style_picture.general import FILE, PictureReader, load_general
+from training.loop import caches
+from training.pictures.pictures import usable
+
+GENERAL = POCKET_FOLDER / FILE
+NUMBERS = 12  # of the code, the first of which tell most
+SHOWN, SHOWN_SIDE = 10, 128  # pictures of a group in its row, and their side in pixels
+FEWEST = 8  # pictures that are parted
+UNLIKE, CHANCE = 0.12, 2.0  # two groups of n pictures must explain UNLIKE + CHANCE / n of the variance; one cloud does so once in 50 times
+
+
+def groups(paths: Sequence[Path], cache: Path) -> list[list[Path]]:
+    """`paths` in groups of what is alike, the largest first; what cannot be read is in none. What was seen is kept under `cache`."""
+    facts = (digests.of_code(features, general, codes), caches.file_digest(GENERAL), caches.file_facts(paths))
+    found = caches.kept(cache / f"manners-{digests.of_values(facts)}.pt", lambda: codes(paths))
+    seen = [(path, code) for path, code in zip(paths, found, strict=True) if len(code)]
+    if not seen:
+        return []
+    parts = parted(np.stack([code.numpy() for _, code in seen]))
+    return [[seen[i][0] for i in part] for part in parts]
+
+
+def sheet(found: Sequence[Sequence[Path]], folder: Path) -> Path:
+    """A picture in `folder` with the first of each group in a row."""
+    rows = [[ImageOps.fit(picture, (SHOWN_SIDE,) * 2, Image.Resampling.LANCZOS) for picture in usable(part, SHOWN)] for part in found]
+    return save_png(contact_sheet(rows), folder / "groups.png")
+
+
+def codes(paths: Sequence[Path]) -> list[torch.Tensor]:
+    """(NUMBERS,) of each picture, about standard normal; empty for one that cannot be read."""
+    model, reader, found = load_general(GENERAL), PictureReader(), []
+    for path in paths:
+        try:
+            found.append(model.code(reader.read(open_picture(path)).moments[None])[0, :NUMBERS].clone())
+        except PictureError:
+            found.append(torch.empty(0))
+    return found
+
+
+def parted(points: NDArray[np.float32]) -> list[list[int]]:
+    """Indices of `points` (n, d) in groups, the largest first; of two alike in size that with the first point."""
+    parts = _parted(points, list(range(len(points))))
+    return sorted(parts, key=lambda part: (-len(part), part[0]))
+
+
+def _parted(points: NDArray[np.float32], part: list[int]) -> list[list[int]]:
+    if len(part) < FEWEST:
+        return [part]
+    some = points[part]
+    labels = fcluster(linkage(pdist(some), "ward"), 2, "maxclust")
+    halves = [[i for i, label in zip(part, labels, strict=True) if label == one] for one in (1, 2)]
+    if not all(halves):
+        return [part]
+    within = sum(float(np.square(points[half] - points[half].mean(0)).sum()) for half in halves)
+    whole = float(np.square(some - some.mean(0)).sum())
+    if whole <= 0 or 1 - within / whole < UNLIKE + CHANCE / len(part):
+        return [part]
+    return [found for half in halves for found in _parted(points, half)]

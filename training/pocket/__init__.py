@@ -1,0 +1,1 @@
+"""The pocket base's networks and how they are initialised."""

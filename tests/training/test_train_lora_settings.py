@@ -103,6 +103,7 @@ def test_defaults_suit_the_base(tmp_path: Path) -> None:
     )
     taught = parse("--style-pictures", "s")
     assert (taught.mode, taught.targets, taught.photos) == ("pairs", "palette:measured", PHOTOS)
+    assert 25 <= taught.save_every <= 50  # steps, which is what a machine that goes down may cost
     transfer = parse("--style-pictures", "s", "--targets", "none")
     assert (transfer.mode, transfer.photos) == ("transfer", PHOTOS)
     assert transfer.style_weight > 0

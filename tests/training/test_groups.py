@@ -93,8 +93,12 @@ def test_a_hand_on_a_learned_palette_is_broader_and_recolours_less() -> None:
     bold, plain = bold_hand_of([dabs(9)]), hand_of([dabs(9)])
     (wide, *_), (narrow, *_) = (dict(hand.tools)["strokes"] for hand in (bold, plain))
     assert wide.width > narrow.width
+    *_, finest, thin = dict(bold.tools)["strokes"]
+    assert (finest.light, finest.hue) < (dict(plain.tools)["strokes"][-1].light / 2, dict(plain.tools)["strokes"][-1].hue / 2)  # faces
+    assert thin.where == "thin"
     (pale,), (full,) = (dict(hand.tools)["tone"] for hand in (bold, plain))
     assert (pale.tint, pale.pull) < (full.tint, full.pull)
+    assert (pale.median, pale.high) > (full.median, full.high)
     assert [name for name, _ in bold_hand_of([poster()]).tools] == [name for name, _ in hand_of([poster()]).tools]
 
 

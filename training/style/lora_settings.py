@@ -17,7 +17,7 @@ from training.targets.names import MEASURED
 POCKET_DEFAULTS: dict[str, Any] = {"layers": "all", "rank": 10, "fine_rank": 40}
 BEGUN = "monet"  # the shipped style whose adapter recolours and simplifies already, at these ranks: palettes start from it
 BEGUN_FILE = STYLES_FOLDER / BEGUN / POCKET / "pytorch_lora_weights.safetensors"
-BEGUN_STEPS = 300
+BEGUN_STEPS = 160
 
 
 @dataclass(frozen=True, kw_only=True)

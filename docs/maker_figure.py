@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--styles", type=Path, required=True, metavar="DIR", help="folder of the styles that were made")
     parser.add_argument("--shipped", help="a style of the gallery, in the last column")
     parser.add_argument("--paintings", type=Path, help="folder of what they were made from")
-    parser.add_argument("--photos", type=Path, nargs="*", default=data.shipped_photos()[1], help="those never trained on, of this repository")
+    parser.add_argument(
+        "--photos", type=Path, nargs="*", default=data.shipped_photos()[1], help="those never trained on, of this repository"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--side", type=int, default=300, help="of a picture, in pixels")
     parser.add_argument("--single", type=Path, help="folder for the whole pictures one by one too, as STYLE/PHOTO.png")

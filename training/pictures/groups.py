@@ -32,7 +32,7 @@ GENERAL = POCKET_FOLDER / FILE
 NUMBERS = 6  # of the code, the first of which tell most; with more, ten Monets and ten prints were one cloud
 SHOWN, SHOWN_SIDE = 10, 128  # pictures of a group in its row, and their side in pixels
 FEWEST = 8  # pictures that are parted
-UNLIKE, CHANCE = 0.14, 3.0  # two groups of n pictures must explain UNLIKE + CHANCE / n of the variance; one cloud does once in 20 times
+UNLIKE, CHANCE = 0.15, 3.2  # two groups of n pictures must explain UNLIKE + CHANCE / n of the variance; one cloud does once in 75 times
 
 
 def groups(paths: Sequence[Path], cache: Path) -> list[list[Path]]:

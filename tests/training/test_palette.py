@@ -12,7 +12,9 @@ from stylekit.base import Base
 from stylekit.errors import SettingError, StyleError, UnknownStyleError
 from stylekit.images import open_picture
 from stylekit.storage.paths import PHOTOS_FOLDER
+from training.pictures import data
 from training.style.lora_settings import LoraTraining
+from training.targets import palette as palette_module
 from training.targets.pairs import load_recoloured_pairs, recoloured_pair
 from training.targets.palette import MANNERS, Manner, Palette, learn, opened, small_paintings, small_photos, stepped
 from training.targets.places import places, skin
@@ -74,6 +76,17 @@ def test_pale_paintings_make_pale_pictures() -> None:
     photo = np.asarray(open_picture(PHOTOS / "coffee.jpg").resize((300, 200)))
     result = to_lab(learn(photos, grey, Manner(skin=1)).recolour(photo))
     assert chroma(result).mean() < 0.5 * chroma(to_lab(photo)).mean()
+
+
+def test_the_skies_of_few_photos_are_not_stretched_to_all_skies(monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, paintings = small_photos(data.shipped_photos()[0]), [painted(i) for i in range(8)]
+    sky = small_photos([PHOTOS / "china.jpg"])[0]
+    sky = sky[: len(sky) // 3, : sky.shape[1] // 4]  # pale, beside the roofs
+    vivid = []
+    for fewest in (palette_module.FEWEST_SEEN, 64):
+        monkeypatch.setattr(palette_module, "FEWEST_SEEN", fewest)
+        vivid.append(float(chroma(to_lab(learn(photos, paintings, MANNERS["vangogh"]).recolour(sky))).mean()))
+    assert vivid[0] < 0.9 * vivid[1]
 
 
 def test_dark_photos_are_opened_and_nothing_is_black_or_blown(palette: Palette) -> None:

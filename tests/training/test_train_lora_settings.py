@@ -16,6 +16,7 @@ from tests.training.test_train_lora import PHOTOS
 from training import train_lora
 from training.loop import config
 from training.objective import perceptual
+from training.style import lora_settings
 from training.style.lora_settings import LoraTraining, defaults
 
 
@@ -103,6 +104,14 @@ def test_defaults_suit_the_base(tmp_path: Path) -> None:
     )
     taught = parse("--style-pictures", "s")
     assert (taught.mode, taught.targets, taught.photos) == ("pairs", "palette:measured", PHOTOS)
+    assert 25 <= taught.save_every <= 50  # steps, which is what a machine that goes down may cost
+    assert taught.init == lora_settings.BEGUN_FILE  # and a run of its own file's name starts from what recolours already
+    assert taught.begun_from == "the shipped adapter of monet"
+    alone = parse("--style-pictures", "s", "--init", "none")
+    assert (alone.init, alone.begun_from) == (None, "")
+    assert alone.steps > taught.steps
+    assert parse("--style-pictures", "s", "--rank", "4").init is None  # it would not fit
+    assert parse("--style-pictures", "s", "--init", "mine.safetensors").begun_from == "the adapter mine.safetensors"
     transfer = parse("--style-pictures", "s", "--targets", "none")
     assert (transfer.mode, transfer.photos) == ("transfer", PHOTOS)
     assert transfer.style_weight > 0

@@ -29,10 +29,10 @@ from training.loop import caches
 from training.pictures.pictures import usable
 
 GENERAL = POCKET_FOLDER / FILE
-NUMBERS = 12  # of the code, the first of which tell most
+NUMBERS = 6  # of the code, the first of which tell most; with more, ten Monets and ten prints were one cloud
 SHOWN, SHOWN_SIDE = 10, 128  # pictures of a group in its row, and their side in pixels
 FEWEST = 8  # pictures that are parted
-UNLIKE, CHANCE = 0.12, 2.0  # two groups of n pictures must explain UNLIKE + CHANCE / n of the variance; one cloud does so once in 50 times
+UNLIKE, CHANCE = 0.15, 3.2  # two groups of n pictures must explain UNLIKE + CHANCE / n of the variance; one cloud does once in 75 times
 
 
 def groups(paths: Sequence[Path], cache: Path) -> list[list[Path]]:

@@ -132,7 +132,8 @@ def summary(report: dict[str, Any]) -> str:
     if small := report["small"]:
         lines.append(
             f"small: {len(small)} of {report['kept']} stay under {report['size']} pixels (smallest short side "
-            f"{min(min(entry['width'], entry['height']) for entry in small)}): train at a smaller --size, or give --enlarge"
+            f"{min(min(entry['width'], entry['height']) for entry in small)}): train at a --resolution that they reach, on the pocket base "
+            "256 as it is, or give --enlarge"
         )
     if "unknown" in report["licenses"]:
         lines.append("note: pictures without a known licence: give --license, or a table with a license column")

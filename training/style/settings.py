@@ -127,6 +127,11 @@ class StyleTraining(ObjectiveSettings):
         return self.work or Path("runs") / f"{self.style}{self.suffix}"
 
     @property
+    def begun_from(self) -> str:
+        """The adapter that it starts from, in words; empty where it starts from nothing."""
+        return ""
+
+    @property
     def suffix(self) -> str:
         """Of the work folder's name, so that two methods of one style have one each; no style's name has a dot."""
         return ""

@@ -140,6 +140,7 @@ def _train(settings: Settings, method: Method[Settings], accelerator: Accelerato
         f"{sum(p.numel() for p in loop.trained(trainee.model)):,} parameters on {base.name}, {base.prediction_type} prediction, "
         f"precision {precision}, {accelerator.num_processes} x {settings.accumulate} x {settings.batch} samples a step\n"
         f"loss = {' + '.join(f'{weight:g} * {name}' for name, weight in settings.weights.items())}"
+        f"{f'; it starts from {settings.begun_from}' if settings.begun_from else ''}"
     )
     if accelerator.is_main_process:
         hint = command.busy_hint(settings.threads) if accelerator.device.type == "cpu" else ""
@@ -304,7 +305,7 @@ def first_card(settings: StyleTraining, training_set: TrainingSet, adapter: Path
         base=ALIASES.get(settings.base, settings.base),
         kind=method.kind,
         path=adapter.resolve(),
-        made=f"{made} {settings.steps} steps with {method.script}.",
+        made=f"{made} {settings.steps} steps with {method.script}{f', from {settings.begun_from}' if settings.begun_from else ''}.",
         data=training_set.sources,
         trigger=use.trigger or "",
     )

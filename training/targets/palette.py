@@ -33,7 +33,8 @@ Picture = NDArray[np.uint8]
 COLOUR_SIDE = 160  # pixels; long side at which colours are gathered
 EACH = 600  # colours that a picture gives
 COLOUR_SAMPLES = 12000  # colours of a place that are compared
-FEWEST_COLOURS = 64  # colours of a place without which it takes those of the whole
+FEWEST_COLOURS = 64  # colours of a place in paintings without which it takes those of the whole
+FEWEST_SEEN = 1000  # the same in photos: the skies of two photos would be stretched to all skies that were painted
 COOL, WARM = (4.0, -14.0), (3.0, 16.0)  # (a, b) of shade and light where paintings have none that are cool and warm
 SKY_TURN = 0.92  # light above which a grey of the sky is made warm
 CAST = 0.5  # of a cast of light, or of old varnish, that is taken away
@@ -142,7 +143,7 @@ def learn(photos: Sequence[Picture], paintings: Sequence[Picture], manner: Manne
     everything = np.concatenate(list(ours.values()))
     tables = []
     for place in PLACES:
-        a = ours[place] if len(ours[place]) >= FEWEST_COLOURS else everything
+        a = ours[place] if len(ours[place]) >= FEWEST_SEEN else everything
         b = theirs[place] if len(theirs[place]) >= FEWEST_COLOURS else every_art
         tables.append(
             colour_table(a[:COLOUR_SAMPLES], b[:COLOUR_SAMPLES], pigments=manner.pigments, purity=manner.purity, chroma=manner.chroma),

@@ -118,7 +118,7 @@ def play(film: Film) -> None:
     film.take(1300)
     before = page.locator("#style img").evaluate_all("(all) => all.map((i) => i.src)")
     page.locator("#drop input[type=file]").set_input_files(PHOTO)
-    expect(page.locator("#photo img")).to_be_visible()
+    expect(page.locator("#photo img")).to_be_visible(timeout=LONGEST)
     page.wait_for_timeout(500)
     film.take(900)
     film.said = "Every style shows itself on it"
@@ -160,7 +160,7 @@ def paint(film: Film) -> None:
     page = film.page
     film.click(page.get_by_label("Paint or mix styles"))
     easel = page.locator("#painter [data-part=easel]")
-    expect(easel.locator("canvas")).to_be_visible()
+    expect(easel.locator("canvas")).to_be_visible(timeout=LONGEST)
     page.wait_for_timeout(400)
     film.take(500)
     film.click(page.get_by_role("button", name="Fill", exact=True))
@@ -177,9 +177,10 @@ def paint(film: Film) -> None:
 def save(film: Film, path: Path) -> None:
     # one palette for all: what stands still is then the same in every frame, and costs nothing
     some = film.frames[:: max(1, len(film.frames) // SEEN)]
-    sheet = Image.new("RGB", (WIDTH, film.frames[0].height * len(some)))
+    width, height = WIDTH // 2, film.frames[0].height // 2
+    sheet = Image.new("RGB", (width, height * len(some)))
     for i, frame in enumerate(some):
-        sheet.paste(frame, (0, i * frame.height))
+        sheet.paste(frame.resize((width, height), Image.Resampling.NEAREST), (0, i * height))
     palette = sheet.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in film.frames]
     film.durations[-1] += 1500

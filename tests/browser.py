@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import gradio as gr
 import pytest
 from PIL import Image, ImageFilter, ImageOps
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 from starlette.middleware import Middleware
 
 from stylekit.base_card import POCKET
@@ -33,6 +34,8 @@ from stylekit.ui.visit.page import create_header
 DESKTOP = (1280, 900)
 PHONE = (390, 844)
 WAIT = 60_000  # milliseconds for anything to appear, on a machine that does much else
+KEPT_BY_PAGES = "cookies,local_storage,indexeddb,service_workers,cache_storage,file_systems"
+WARM: WeakKeyDictionary[Browser, dict[tuple[tuple[int, int], bool], BrowserContext]] = WeakKeyDictionary()
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # no sandbox, since CI runs as root; the rest keeps the browser from calling home, which would hide a page that does
@@ -190,15 +193,29 @@ def fake_page(folder: Path) -> Iterator[tuple[str, FakeEngine, dict[str, Path]]]
 
 @contextmanager
 def visits(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """A function that opens a page in a fresh context; at the end no script of it may have failed, nor another host been asked."""
-    contexts, hosts, failures = [], set(), []
+    """A function that opens a page for a visitor who was never here; at the end no script may have failed, and no other host been asked.
+
+    The first visitors of a test find Gradio's scripts in the browser's cache, and nothing else of an earlier test: loading them anew is
+    half of opening a page.
+    """
+    pages, hosts, failures = [], set(), []
+    warm, used, cold = WARM.setdefault(browser, {}), set(), []
+
+    def context_for(size: tuple[int, int], touch: bool) -> BrowserContext:
+        wanted = {"viewport": {"width": size[0], "height": size[1]}, "accept_downloads": True, "has_touch": touch, "is_mobile": touch}
+        if (size, touch) in used:  # another visitor beside the first
+            cold.append(browser.new_context(**wanted))
+            return cold[-1]
+        used.add((size, touch))
+        if (size, touch) not in warm:
+            warm[size, touch] = browser.new_context(**wanted)
+            warm[size, touch].set_default_timeout(WAIT)
+        return warm[size, touch]
 
     def open_(url: str, size: tuple[int, int] = DESKTOP, touch: bool = False) -> Page:
-        view = {"width": size[0], "height": size[1]}
-        context = browser.new_context(viewport=view, accept_downloads=True, has_touch=touch, is_mobile=touch)
-        context.set_default_timeout(WAIT)
-        contexts.append(context)
-        page = context.new_page()
+        page = context_for(size, touch).new_page()
+        page.set_default_timeout(WAIT)
+        pages.append(page)
         page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
         page.on("pageerror", lambda error: failures.append(str(error)))
         page.goto(url)
@@ -207,11 +224,28 @@ def visits(browser: Browser) -> Iterator[Callable[..., Page]]:
         expect(page.locator("#drop")).to_be_visible(timeout=WAIT)
         return page
 
-    yield open_
-    for context in contexts:
-        context.close()
+    try:
+        yield open_
+    finally:
+        origins = {"{0.scheme}://{0.netloc}".format(urlsplit(page.url)) for page in pages}
+        for key in used:
+            forget(warm[key], origins)
+        for context in cold:
+            context.close()
     assert hosts <= {"127.0.0.1", None}  # None: pictures inside the page
     assert failures == []
+
+
+def forget(context: BrowserContext, origins: set[str]) -> None:
+    """Close the context's pages and remove what they kept; what the browser has cached stays."""
+    for page in context.pages:
+        page.close()
+    context.clear_cookies()
+    blank = context.new_page()
+    session = context.new_cdp_session(blank)
+    for origin in origins:
+        session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": KEPT_BY_PAGES})
+    blank.close()
 
 
 # ---- the moves of a visitor

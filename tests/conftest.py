@@ -12,19 +12,23 @@ import torch
 from diffusers import DDIMScheduler
 from huggingface_hub import try_to_load_from_cache
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from stylekit.base import Base
 from stylekit.base_card import SD_CARD
 from stylekit.storage.paths import ROOT
 from stylekit.stylizer import Stylizer
 from tests import hub_server
-from tests.browser import FakeEngine, chromium, fake_page, until, visits
+from tests.browser import WAIT, FakeEngine, chromium, fake_page, until, visits
 from tests.hub_server import Hub
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Workers side by side share the processor's cores instead of each taking all, and so do the programs that they start."""
+    """Workers side by side share the processor's cores instead of each taking all, and so do the programs that they start.
+
+    What a page is expected to show has as long as it takes on a machine that does much else: it is a failure only if it never comes.
+    """
+    expect.set_options(timeout=WAIT)
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if count > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // count))

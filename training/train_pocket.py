@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from stylekit import images
+from stylekit.base import cpu_has_bfloat16
 from stylekit.errors import StyleError
 from stylekit.features import VGGFeatures, load_vgg
 from stylekit.pixels import srgb
@@ -105,11 +106,11 @@ def autoencoder_steps(
             latents = autoencoder.project(vae, pixels)
             # the denoiser's output is never exactly a latent of a picture: teach the decoder to bear small errors
             latents = latents + torch.randn_like(latents) * 0.03 * torch.rand(len(latents), 1, 1, 1)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
             decoded = autoencoder.decode(vae, latents.contiguous(memory_format=torch.channels_last))
         decoded = decoded.float()
         l1 = F.l1_loss(decoded, pixels)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
             ours, theirs = vgg(decoded[:4]), vgg(pixels[:4])
         perceptual = torch.stack([F.l1_loss(ours[n].float(), theirs[n].float()) for n in ("1_2", "2_2", "3_1")]).mean()
         loss = l1 + 0.5 * F.mse_loss(decoded, pixels) + 0.1 * perceptual
@@ -271,7 +272,7 @@ def train_unet(args: argparse.Namespace) -> None:
         timesteps = draw_timesteps(args.batch, generator)
         noise = torch.randn(clean.shape, generator=generator)
         noisy = scheduler.add_noise(clean, noise, timesteps).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
             predicted = run(noisy, timesteps, prompt.expand(args.batch, -1, -1)).sample
         each = (predicted.float() - clean).pow(2).mean((1, 2, 3))
         loss = (each * weight[timesteps]).mean()

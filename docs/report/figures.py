@@ -37,26 +37,26 @@ def way() -> Any:
     figure = new_figure(9, 2.5)
     axis = figure.subplots()
     axis.axis("off")
-    axis.set(xlim=(0, 100), ylim=(0, 30))
+    axis.set(xlim=(0, 100), ylim=(0, 25))
     boxes = [
         (0, "photo", "any size"),
-        (17, "lay-in", "strokes, flat\nfields, a ground"),
-        (34, "base + adapters", "encode, denoise,\ndecode, at 768 px"),
-        (51, "the hand", "draws marks at the\nphoto's own size"),
-        (68, "finish", "structure, colours,\nmask, border"),
+        (17, "lay-in", "strokes, flat\nfields, or\na ground"),
+        (34, "the model", "base + adapters:\nencode, denoise,\ndecode, at 768 px"),
+        (51, "the hand", "draws marks\nat the photo's\nown size"),
+        (68, "finish", "structure,\ncolours, mask,\nborder"),
         (85, "picture", "with its recipe"),
     ]
     for x, title, text in boxes:
-        edge = HUES["lora"] if "base" in title else HUES["hand"] if "hand" in title else PALE
+        edge = HUES["lora"] if "model" in title else HUES["hand"] if "hand" in title else PALE
         axis.add_patch(_box(x, edge))
-        axis.text(x + 7, 20.5, title, ha="center", va="center", fontsize=9.5, color=INK, weight="bold")
-        axis.text(x + 7, 13.2, text, ha="center", va="center", fontsize=7.5, color=INK)
+        axis.text(x + 7, 21, title, ha="center", va="center", fontsize=11, color=INK, weight="bold")
+        axis.text(x + 7, 14, text, ha="center", va="center", fontsize=8.8, color=INK)
     for x, _, _ in boxes[:-1]:
         axis.annotate("", (x + 17, 16), (x + 14, 16), arrowprops={"arrowstyle": "->", "color": INK})
     axis.plot([7, 7, 58], [8, 5, 5], color=INK, linewidth=1)
     axis.annotate("", (58, 8), (58, 4.9), arrowprops={"arrowstyle": "->", "color": INK})
     told = "directions, edges, faces, what is large and what is small: from the photo itself"
-    axis.text(32, 2, told, ha="center", fontsize=7.5, color=INK)
+    axis.text(32.5, 1.6, told, ha="center", fontsize=8.8, color=INK)
     return figure
 
 

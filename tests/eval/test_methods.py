@@ -79,7 +79,7 @@ def test_the_photo_and_the_base_alone_are_as_far_from_every_style(stylizer: Styl
     backbone = load_backbone("embedded")
     (base,) = load_methods(["base"], stylizer, "pocket", {})
     found: list[torch.Tensor] = []
-    for path in sorted(PHOTOS.glob("*.jpg")):
+    for path in sorted(PHOTOS.glob("*.jpg"))[::2]:
         photo = open_picture(path)
         photo = photo.resize(working_size(photo.size, references.PAINT_SIDE), Image.Resampling.LANCZOS)
         small = working_size(photo.size, references.MEASURE_SIDE)

@@ -171,13 +171,13 @@ def test_another_report_and_the_downloads(page: Page, tmp_path: Path) -> None:
 
 
 def test_own_photos_are_measured(page: Page, served: tuple[str, FakeEvaluate]) -> None:
-    page.locator("#measure-photos input").set_input_files([PHOTOS / "coffee.jpg", PHOTOS / "chelsea.jpg"])
-    expect(page.locator("#measure-photos")).to_contain_text("chelsea")
-    page.get_by_label("Pop art").uncheck()
     about = page.locator("#evaluation p").first  # two plain sentences are above all numbers
     expect(about).to_be_in_viewport()
     expect(about).to_contain_text("How well each style keeps what is in a photo")
     assert about.inner_text().count(". ") == 1
+    page.locator("#measure-photos input").set_input_files([PHOTOS / "coffee.jpg", PHOTOS / "chelsea.jpg"])
+    expect(page.locator("#measure-photos")).to_contain_text("chelsea")
+    page.get_by_label("Pop art").uncheck()
     page.locator("#measure-go").scroll_into_view_if_needed()
     page.locator("#measure-go").click()
     expect(page.locator("#measure-status")).to_contain_text("Done", timeout=WAIT)

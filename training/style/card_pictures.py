@@ -13,7 +13,8 @@ from stylekit.recipe import Recipe
 from stylekit.styles import DIAL_FILE
 from stylekit.stylizer import Stylizer
 
-DIAL = (0.0, 0.2, 0.5, 0.8, 1.0)
+DIAL = (0.0, 0.2, 0.5, 0.8, 1.0)  # strengths, the last of which the preview shows
+DIAL_SIDE = 256  # pixels, of each
 PREVIEW_SIDE = 480  # pixels
 BEFORE_FILE, PREVIEW_FILE = "before.jpg", "preview.jpg"
 
@@ -25,15 +26,10 @@ def square(picture: Image.Image, side: int) -> Image.Image:
     return picture.crop((left, top, left + edge, top + edge)).resize((side, side), Image.Resampling.LANCZOS)
 
 
-def dial(stylizer: Stylizer, style: str, photo: Image.Image, side: int = 256) -> Image.Image:
-    """A strip of `photo` at the strengths of `DIAL`."""
-    recipes = [Recipe(mix=StyleMix.of(style), strength=strength) for strength in DIAL]
-    return contact_sheet([[square(stylizer.stylize(photo, recipe).image, side) for recipe in recipes]])
-
-
 def write(stylizer: Stylizer, style: str, photo: Image.Image, folder: Path) -> None:
-    """The three pictures of `style`, which `stylizer` has, into `folder`."""
-    result = stylizer.stylize(photo, Recipe(mix=StyleMix.of(style)))
+    """The three pictures of `style`, which `stylizer` has, into `folder`: the dial is a strip of `photo` at the strengths of `DIAL`."""
+    recipes = [Recipe(mix=StyleMix.of(style), strength=strength) for strength in DIAL]
+    results = [stylizer.stylize(photo, recipe).image for recipe in recipes]
     save_jpeg(square(photo, PREVIEW_SIDE), folder / BEFORE_FILE, quality=90)
-    save_jpeg(square(result.image, PREVIEW_SIDE), folder / PREVIEW_FILE, quality=90)
-    save_jpeg(dial(stylizer, style, photo), folder / DIAL_FILE, quality=88)
+    save_jpeg(square(results[-1], PREVIEW_SIDE), folder / PREVIEW_FILE, quality=90)
+    save_jpeg(contact_sheet([[square(result, DIAL_SIDE) for result in results]]), folder / DIAL_FILE, quality=88)

@@ -1,7 +1,9 @@
 // Keeps the visit in the browser (store.js, which stands before this) and brings it back when the page is opened again. props.value, sent by
 // "input", is {settings, own, photo, example}; Python answers with {brought: true}. A photo too large is refused here, by "select".
 const said = element.querySelector("p");
-let brought = false, picked = null, waiting = null, saving = null, note = "";
+const PATIENCE = 20_000; // milliseconds until the page is used without what was kept
+let brought = false, held = false, arrive = null, picked = null, waiting = null, saving = null, note = "";
+const arrival = new Promise((resolve) => { arrive = resolve; });
 
 globalThis.stylekit = {...globalThis.stylekit, store, keepResult, ran: false}; // for the other parts of the page
 
@@ -24,6 +26,7 @@ function tell(kept, more = note) {
 document.addEventListener("change", (event) => {
   const input = event.target;
   if (input.type !== "file" || !input.closest("#drop, #change, #more-photos, #own-style")) return;
+  if (!brought && input.files.length) return holdFiles(event, input);
   const large = [...input.files].find((file) => file.size > props.limit);
   if (large) {
     event.stopImmediatePropagation();
@@ -35,6 +38,27 @@ document.addEventListener("change", (event) => {
     picked = input.files[0];
   }
 }, true);
+
+// what is chosen while the visit comes back waits for it, or what was kept would be laid over it
+document.addEventListener("click", (event) => {
+  if (!brought && event.target.closest("#examples button")) hold(event, () => event.target.click());
+}, true);
+
+function holdFiles(event, input) {
+  const {files} = input;
+  hold(event, () => {
+    const field = input.isConnected ? input : document.querySelector("#more-photos input[type=file], #drop input[type=file]");
+    field.files = files;
+    field.dispatchEvent(new Event("change", {bubbles: true}));
+  });
+}
+
+function hold(event, go) {
+  event.stopImmediatePropagation();
+  event.preventDefault();
+  held ||= !event.target.closest("#own-style");
+  arrival.then(go);
+}
 
 // an upload that breaks off is told here, since Gradio's own words are the browser's; the server may be out of reach
 const reach = globalThis.fetch.bind(globalThis);
@@ -106,12 +130,15 @@ async function bring() {
     }
   }
   waiting = settings;
+  if (held) Object.assign(value, {photo: null, example: null}); // another photo is on its way
   props.value = value;
   trigger("input");
 }
 /** From now on what changes is kept; a link's settings come only now. */
 function arrived() {
   brought = globalThis.stylekit.brought = true;
+  arrive();
 }
 watch("value", () => { if (props.value?.brought) arrived(); });
+setTimeout(arrived, PATIENCE);
 bring();

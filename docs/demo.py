@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Locator, Page, expect
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -29,7 +29,9 @@ FIRST, SECOND = "vangogh", "sketch"
 VIEW = (1280, 800)
 BRUSH = 22  # in percent of the long side
 WIDTH = 960  # pixels of the film
-COLOURS = 200  # of a frame's palette
+SEEN = 9  # frames that the palette is made from
+STRIP = 46  # pixels under the page, for a line that says what is going on
+INK, PAPER = (38, 34, 28), (253, 252, 249)
 LONGEST = 300_000  # milliseconds for the slowest machine
 CURSOR = """
 () => {
@@ -47,9 +49,10 @@ CURSOR = """
 
 @dataclass
 class Film:
-    """Frames, each with how long it stands."""
+    """Frames, each with how long it stands. said: the line under them from now on."""
 
     page: Page
+    said: str = ""
     frames: list[Image.Image] = field(default_factory=list)
     durations: list[int] = field(default_factory=list)
     at: tuple[float, float] = (640, 480)
@@ -57,19 +60,22 @@ class Film:
     def take(self, milliseconds: int) -> None:
         """What is on the page now, for so long; a longer stand where nothing has changed."""
         shot = Image.open(io.BytesIO(self.page.screenshot(animations="allow"))).convert("RGB")
-        frame = shot.resize((WIDTH, round(shot.height * WIDTH / shot.width)), Image.Resampling.LANCZOS)
+        shot = shot.resize((WIDTH, round(shot.height * WIDTH / shot.width)), Image.Resampling.LANCZOS)
+        frame = Image.new("RGB", (WIDTH, shot.height + STRIP), INK)
+        frame.paste(shot)
+        ImageDraw.Draw(frame).text((WIDTH // 2, shot.height + STRIP // 2), self.said, PAPER, ImageFont.load_default(24), anchor="mm")
         if self.frames and frame.tobytes() == self.frames[-1].tobytes():
             self.durations[-1] += milliseconds
         else:
             self.frames.append(frame)
             self.durations.append(milliseconds)
 
-    def go_to(self, x: float, y: float, steps: int = 3) -> None:
+    def go_to(self, x: float, y: float, steps: int = 5) -> None:
         """The pointer walks there."""
         (x0, y0), self.at = self.at, (x, y)
         for i in range(1, steps + 1):
             self.page.mouse.move(x0 + (x - x0) * i / steps, y0 + (y - y0) * i / steps)
-            self.take(70)
+            self.take(60)
 
     def click(self, what: Locator) -> None:
         what.scroll_into_view_if_needed()
@@ -108,12 +114,14 @@ def wait_for_picture(film: Film) -> None:
 
 def play(film: Film) -> None:
     page = film.page
-    film.take(900)
+    film.said = "Bring a photo"
+    film.take(1300)
     before = page.locator("#style img").evaluate_all("(all) => all.map((i) => i.src)")
     page.locator("#drop input[type=file]").set_input_files(PHOTO)
-    expect(page.locator("#photo img")).to_be_visible()
+    expect(page.locator("#photo img")).to_be_visible(timeout=LONGEST)
     page.wait_for_timeout(500)
-    film.take(700)
+    film.take(900)
+    film.said = "Every style shows itself on it"
     seen = 0
     for _ in range(LONGEST // 200):
         now = fresh_tiles(page, before)
@@ -123,21 +131,25 @@ def play(film: Film) -> None:
         if seen == len(before):
             break
         page.wait_for_timeout(200)
-    film.take(900)
+    film.take(1200)
+    film.said = "Choose one, and it is painted large"
     film.click(page.locator("#style label").filter(has=page.locator(f"input[value={FIRST}]")))
-    film.take(400)
+    film.take(500)
     film.click(page.locator("#go"))
     wait_for_picture(film)
     box = page.locator("#frame .sk-frame").bounding_box()
     assert box
     middle = box["y"] + box["height"] * 0.55
+    film.said = "Compare"
     film.drag([(box["x"] + box["width"] * share, middle) for share in (0.5, 0.75, 0.3, 0.12)])
     film.take(900)
+    film.said = "Or paint where each style goes"
     paint(film)
     film.click(page.locator("#go"))
     wait_for_picture(film)
-    film.drag([(box["x"] + box["width"] * share, middle) for share in (0.5, 0.04)])
-    film.take(900)
+    film.drag([(box["x"] + box["width"] * share, middle) for share in (0.5, 0.02)])
+    film.take(1200)
+    film.said = "Take it home: PNG, JPEG or WebP, at its own size or for a print"
     with page.expect_download():
         film.click(page.locator("#frame .sk-download"))
     film.take(900)
@@ -148,7 +160,7 @@ def paint(film: Film) -> None:
     page = film.page
     film.click(page.get_by_label("Paint or mix styles"))
     easel = page.locator("#painter [data-part=easel]")
-    expect(easel.locator("canvas")).to_be_visible()
+    expect(easel.locator("canvas")).to_be_visible(timeout=LONGEST)
     page.wait_for_timeout(400)
     film.take(500)
     film.click(page.get_by_role("button", name="Fill", exact=True))
@@ -163,11 +175,13 @@ def paint(film: Film) -> None:
 
 
 def save(film: Film, path: Path) -> None:
-    # one palette for all, from the fullest frames: what stands still is then the same in every frame, and costs nothing
-    sheet = Image.new("RGB", (WIDTH, film.frames[0].height * 3))
-    for i, frame in enumerate((film.frames[0], film.frames[len(film.frames) // 2], film.frames[-1])):
-        sheet.paste(frame, (0, i * frame.height))
-    palette = sheet.quantize(COLOURS, Image.Quantize.MEDIANCUT)
+    # one palette for all: what stands still is then the same in every frame, and costs nothing
+    some = film.frames[:: max(1, len(film.frames) // SEEN)]
+    width, height = WIDTH // 2, film.frames[0].height // 2
+    sheet = Image.new("RGB", (width, height * len(some)))
+    for i, frame in enumerate(some):
+        sheet.paste(frame.resize((width, height), Image.Resampling.NEAREST), (0, i * height))
+    palette = sheet.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in film.frames]
     film.durations[-1] += 1500
     write_whole(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,18 +106,19 @@ def serve(demo: gr.Blocks, limits: Limits | None = None) -> Iterator[str]:
 
 
 class FakeEngine:
-    """Inverts the photo in `total` steps, as slowly as told, and keeps count of itself."""
+    """Inverts the photo in `total` steps, as slowly as told, none before `gate` is open, and keeps count of itself."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        self.delay, self.total, self.error = 0.01, 2, None
+        self.delay, self.total, self.error, self.gate = 0.01, 2, None, None
         self.at_work = self.most_at_work = self.steps = self.closed_early = 0
         self.recipes: list[Recipe] = []
 
     delay: float
     error: Exception | None
+    gate: threading.Event | None
 
     def __call__(self, photo: Image.Image, recipe: Recipe) -> Iterator[StylizeStep | Stylized]:
         self.recipes.append(recipe)
@@ -127,6 +129,8 @@ class FakeEngine:
             yield StylizeStep(step=0, total=self.total)
             for step in range(1, self.total + 1):
                 time.sleep(self.delay)
+                if self.gate:
+                    self.gate.wait(WAIT / 1000)
                 self.steps += 1
                 yield StylizeStep(step=step, total=self.total, preview=ImageOps.invert(photo))
                 if self.error:

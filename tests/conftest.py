@@ -19,7 +19,7 @@ from stylekit.base_card import SD_CARD
 from stylekit.storage.paths import ROOT
 from stylekit.stylizer import Stylizer
 from tests import hub_server
-from tests.browser import WAIT, FakeEngine, chromium, fake_page, visits
+from tests.browser import WAIT, FakeEngine, chromium, fake_page, until, visits
 from tests.hub_server import Hub
 
 
@@ -95,6 +95,7 @@ def pictures(served: tuple[str, FakeEngine, dict[str, Path]]) -> dict[str, Path]
 
 @pytest.fixture
 def engine(served: tuple[str, FakeEngine, dict[str, Path]]) -> FakeEngine:
+    until(lambda: served[1].at_work == 0, 60)  # a run that the test before has cancelled still has its step to end
     served[1].reset()
     return served[1]
 

@@ -6,6 +6,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -56,6 +57,40 @@ class Order:
     titles: Mapping[str, str] = field(default_factory=dict)
     kind: str = "png"
     paper: Paper | None = None
+
+
+@dataclass(eq=False)
+class Mine:
+    """A run. ended: what the page says in its place, once another photo is there."""
+
+    visit: str | None
+    ended: str = ""
+
+
+class UnderWay:
+    """The runs that are under way, so that another photo ends those of its visit.
+
+    A run that was ended says the last word itself, and none of its steps comes after that. Gradio's own way, a listener's `cancels`, works
+    from the browser: a step that was on its way then stands over what is said of the new photo, for good.
+    """
+
+    def __init__(self) -> None:
+        self._runs: set[Mine] = set()
+
+    @contextmanager
+    def begin(self, visit: str | None) -> Iterator[Mine]:
+        mine = Mine(visit)
+        self._runs.add(mine)
+        try:
+            yield mine
+        finally:
+            self._runs.discard(mine)
+
+    def end(self, visit: str | None, said: str) -> None:
+        """The runs of that visit; they stop within a quarter of a second, the engine after the step at hand."""
+        for run in tuple(self._runs):
+            if run.visit == visit:
+                run.ended = said
 
 
 def make(order: Order, run: Run, turn: Turn, pace: Pace) -> Generator[Said, None, None]:

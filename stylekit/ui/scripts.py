@@ -61,16 +61,3 @@ def busy(status: str) -> str:
   const set = (interactive) => ({{interactive, __type__: "update"}});
   return [{json.dumps(status)}, set(false), set(true), set(false)];
 }}"""
-
-
-# notes whether a run is under way when another photo comes; it is over once `changed` is asked
-NOTE_RUN = "() => { globalThis.stylekit.ran = document.getElementById('go').disabled; }"
-
-
-def changed(back: dict[str, object]) -> str:
-    """After another photo has come: if that ended a run, hang `back` or the painter, whatever its last step has hung."""
-    return f"""(painting) => {{
-  const set = (changes) => ({{...(globalThis.stylekit.ran ? changes : {{}}), __type__: "update"}});
-  const frame = set({{value: {json.dumps(back)}, visible: !painting || "hidden"}});
-  return [set({{visible: painting || "hidden"}}), frame, set({{visible: false}})];
-}}"""

@@ -27,14 +27,14 @@ from stylekit.ui.choices import visitor_choices
 from stylekit.ui.home.controls import dials, recipe_inputs, recipe_of
 from stylekit.ui.home.settings import brought, told
 from stylekit.ui.home.take import GONE, ITS_PHOTO, Wanted, resaved
-from stylekit.ui.making import Order, Run, make, photo_digest, save_display
+from stylekit.ui.making import Order, Run, UnderWay, make, photo_digest, save_display
 from stylekit.ui.painter import select
 from stylekit.ui.painter.easel import picture_url
 from stylekit.ui.painter.paint import Painting
 from stylekit.ui.parts.frame import BACK, Hanging, served
 from stylekit.ui.parts.progress import Pace
 from stylekit.ui.restore import Restored, check_here, read_file
-from stylekit.ui.scripts import BRUSH, DICE, IDLE, NAME_GO, NOTE_RUN, PAINT, PICK, REPAINT, busy, changed
+from stylekit.ui.scripts import BRUSH, DICE, IDLE, NAME_GO, PAINT, PICK, REPAINT, busy
 from stylekit.ui.status import complain, say
 from stylekit.ui.stylize_layout import (
     DETAILS,
@@ -158,9 +158,6 @@ def create_tab(
     # only once the run is gone, lest a late step paint over what is said
     cancelled = tab.cancel.click(None, None, None, cancels=[running, taking], **PRIVATE)
     cancelled.then(actions.after_cancel, tab.painting, [tab.status, *views], **PRIVATE)
-    tab.photo_path.change(None, None, None, js=NOTE_RUN, **PRIVATE)
-    replaced = tab.photo_path.change(None, None, None, cancels=[running, taking], **PRIVATE)
-    replaced.then(None, tab.painting, views, js=changed(BACK), **PRIVATE)
     pictures.connect(tab)
     if render is not None:
         tiles.connect(Tiles(render, styles, base, turn), tab, begin=[running.then], stop=[tab.go.click])
@@ -186,13 +183,14 @@ class _Actions:
         self.base = base
         self.turn = turn
         self.pace = Pace()
+        self.under_way = UnderWay()
 
     @property
     def styles(self) -> dict[str, Style]:
         return {style.name: style for style in self.library()}
 
     def take_upload(
-        self, path: str | None, photo: str | None, painting: bool, dropped: str | None, visitor: VisitorStyles
+        self, path: str | None, photo: str | None, painting: bool, dropped: str | None, visitor: VisitorStyles, request: gr.Request
     ) -> Iterator[Updates]:
         """Take an upload if it is a picture; else say why not, and leave what was before it in place.
 
@@ -207,21 +205,21 @@ class _Actions:
                 said = {self.tab.dropped: digest}
                 yield self._restore(named, Path(path).name, bool(photo), visitor, again=not is_settings(Path(path))) | said
             else:
-                yield from self._place(Path(path), Path(path).name, painting, "upload")
+                yield from self._place(Path(path), Path(path).name, painting, "upload", request)
         except StyleError as error:
             yield {self.tab.drop: None, self.tab.status: complain(str(error))}
 
-    def take_example(self, painting: bool, event: gr.EventData) -> Iterator[Updates]:
+    def take_example(self, painting: bool, event: gr.EventData, request: gr.Request) -> Iterator[Updates]:
         """Put an example photo where an upload would be."""
         index = getattr(event, "index", None)
         if isinstance(index, int) and 0 <= index < len(self.examples):
-            yield from self._place_example(index, painting)
+            yield from self._place_example(index, painting, f"example{index}", request)
 
-    def _place_example(self, index: int, painting: bool, source: str = "") -> Iterator[Updates]:
+    def _place_example(self, index: int, painting: bool, source: str, request: gr.Request) -> Iterator[Updates]:
         path = self.examples[index]
-        yield from self._place(path, path.stem.replace("_", " "), painting, source or f"example{index}")
+        yield from self._place(path, path.stem.replace("_", " "), painting, source, request)
 
-    def bring_back(self, value: Any, photo: str | None) -> Iterator[Updates]:
+    def bring_back(self, value: Any, photo: str | None, request: gr.Request) -> Iterator[Updates]:
         """The page as the browser has kept it, as far as that still makes sense; a photo that has come meanwhile stays."""
         tab, updates = self.tab, {self.tab.keep: {"brought": True}}
         try:
@@ -230,9 +228,9 @@ class _Actions:
             updates |= self._kept_settings(kept, painting)
             placing: Iterator[Updates] = iter(())
             if not photo and kept.photo and kept.photo.is_file():
-                placing = self._place(kept.photo, kept.photo.name, painting, "kept")
+                placing = self._place(kept.photo, kept.photo.name, painting, "kept", request)
             elif not photo and kept.example is not None and 0 <= kept.example < len(self.examples):
-                placing = self._place_example(kept.example, painting, "kept")
+                placing = self._place_example(kept.example, painting, "kept", request)
             for placed in placing:
                 yield placed | {tab.status: say(BACK_AGAIN)}
         except StyleError as error:
@@ -279,7 +277,7 @@ class _Actions:
         said = f"{name[:80]} has {size / 1e6:.1f} MB, over the {most} that are taken: make it smaller."
         return {self.tab.keep: {}, self.tab.status: complain(said)}
 
-    def _place(self, path: Path, name: str, painting: bool, source: str) -> Iterator[Updates]:
+    def _place(self, path: Path, name: str, painting: bool, source: str, request: gr.Request) -> Iterator[Updates]:
         notes: list[str] = []
         tab, photo = self.tab, open_picture(path, say=notes.append)
         size = f"{photo.width} × {photo.height} pixels"
@@ -294,13 +292,15 @@ class _Actions:
                 photo=photo_digest(path),
                 source=source,
             )
+            said = say(" ".join([f"{name}, {size}.", *notes]))
+            self.under_way.end(request.session_hash, said)
             yield self._show("painter" if painting else "frame", hanging) | {
                 tab.drop: gr.File(None, visible=False),
                 tab.photo: gr.HTML(served(display), visible=True),
                 tab.change: gr.UploadButton(value=None, visible=True),
                 tab.photo_path: str(path),
                 tab.painter: gr.HTML(photo=picture_url(photo), visible=painting or "hidden"),
-                tab.status: say(" ".join([f"{name}, {size}.", *notes])),
+                tab.status: said,
                 tab.hung: "photo",
             }
 
@@ -377,7 +377,7 @@ class _Actions:
             return {tab.frame: hanging.value}
         return {tab.frame: example(styles[name]).value} if name in styles else {}
 
-    def make_picture(self, values: dict[Any, Any]) -> Iterator[Updates]:
+    def make_picture(self, values: dict[Any, Any], request: gr.Request) -> Iterator[Updates]:
         """Run the engine and show its steps; whatever fails is said, and the photo and settings stay."""
         tab, path, visitor = self.tab, values[self.tab.photo_path], values[self.tab.visitor_styles]
         try:
@@ -387,14 +387,14 @@ class _Actions:
                 raise PictureError(PHOTO_GONE)
             recipe = recipe_of(tab, values, self.base())
             order = self._order(Path(path), Named(recipe=recipe, titles=visitor.titles(recipe.mix.names)), visitor)
-            yield from self._made(order, values[tab.painting])
+            yield from self._made(order, values[tab.painting], request)
         except StyleError as error:
             yield self._at_rest(values[tab.painting]) | {tab.status: complain(str(error))}
         except Exception:
             log.exception("A picture could not be made.")
             yield self._at_rest(values[tab.painting]) | {tab.status: complain(FAILED)}
 
-    def take_home(self, asked: Any, path: str | None, painting: bool, visitor: VisitorStyles) -> Iterator[Updates]:
+    def take_home(self, asked: Any, path: str | None, painting: bool, visitor: VisitorStyles, request: gr.Request) -> Iterator[Updates]:
         """The result in another format, or drawn anew for a print."""
         tab = self.tab
         try:
@@ -409,7 +409,8 @@ class _Actions:
                 return
             if not path or not Path(path).exists() or photo_digest(Path(path)) != wanted.photo:
                 raise PictureError(ITS_PHOTO)
-            yield from self._made(replace(self._order(Path(path), named, visitor), kind=wanted.kind, paper=wanted.paper), painting)
+            order = replace(self._order(Path(path), named, visitor), kind=wanted.kind, paper=wanted.paper)
+            yield from self._made(order, painting, request)
         except StyleError as error:
             yield self._at_rest(painting) | {tab.status: complain(str(error))}
         except Exception:
@@ -426,17 +427,22 @@ class _Actions:
             titles=titles,
         )
 
-    def _made(self, order: Order, painting: bool) -> Iterator[Updates]:
+    def _made(self, order: Order, painting: bool, request: gr.Request) -> Iterator[Updates]:
         """What the page shows while a picture is made, and at last the picture. Raises StyleError."""
         tab = self.tab
-        with closing(make(order, self.run, self.turn, self.pace)) as making:
-            for line, hanging, _ in making:
-                updates: Updates = {tab.status: line}
-                if hanging:
-                    updates |= self._show("frame", hanging)
-                    if hanging.kind == "result":
-                        updates |= {tab.hung: "result", tab.repaint: gr.Button(visible=painting)}
-                yield updates
+        with self.under_way.begin(request.session_hash) as mine:
+            with closing(make(order, self.run, self.turn, self.pace)) as making:
+                for line, hanging, _ in making:
+                    if mine.ended:
+                        break
+                    updates: Updates = {tab.status: line}
+                    if hanging:
+                        updates |= self._show("frame", hanging)
+                        if hanging.kind == "result":
+                            updates |= {tab.hung: "result", tab.repaint: gr.Button(visible=painting)}
+                    yield updates
+            if mine.ended:
+                yield self._show("painter" if painting else "frame") | {tab.status: mine.ended, tab.hung: "photo"}
 
     def give_settings(self, values: dict[Any, Any]) -> Updates:
         """The settings of now, for what the browser wants them."""

@@ -101,11 +101,11 @@ def lay_out(
     dial: dict[str, Any] = {"buttons": [], "min_width": 120}
     with gr.Row(elem_id="studio"):
         with gr.Column(scale=4, min_width=300):
-            gr.HTML('<h2 class="sk-heading">Photo</h2>', apply_default_css=False, js_on_load=DROP)
-            # gr.Image would open an upload itself and answer a broken one with a traceback; gr.File hands the file over unopened
-            drop = gr.File(file_types=[*TAKEN], label="Photo", show_label=False, height=104, elem_id="drop")
             taken = f"JPEG, PNG, HEIC, WebP, TIFF and others, up to {limit / 1e6:g} MB"
-            gr.HTML(f'<span class="sk-aside sk-taken">{taken}</span>', apply_default_css=False, js_on_load=None, elem_id="taken")
+            head = f'<h2 class="sk-heading">Photo</h2><span class="sk-aside">{taken}</span>'
+            gr.HTML(head, apply_default_css=False, js_on_load=DROP, elem_id="taken")
+            # gr.Image would open an upload itself and answer a broken one with a traceback; gr.File hands the file over unopened
+            drop = gr.File(file_types=[*TAKEN], label="Photo", show_label=False, height=76, elem_id="drop")
             with gr.Row(elem_id="more-photos"):
                 photo = gr.HTML(None, html_template=PHOTO, js_on_load=None, visible=False, apply_default_css=False, elem_id="photo")
                 example_row = create_examples(examples)
@@ -114,8 +114,8 @@ def lay_out(
             with gr.Row(elem_id="own-style"):
                 bring_style = gr.UploadButton("Style from a picture", file_types=[*FILE_TYPES], size="sm", scale=0, elem_id="add-style")
                 gr.HTML('<span class="sk-aside">or drop it on the styles</span>', apply_default_css=False, js_on_load=None)
+                painting = gr.Checkbox(False, label="Paint or mix styles", min_width=150, scale=0, elem_id="painting")
             own = create_tools("own", "Name of your picture")
-            painting = gr.Checkbox(False, label="Paint or mix styles", elem_id="painting")
             with gr.Row(elem_id="dials"):
                 strength = gr.Slider(0, 1, 1, step=0.01, label="Strength", scale=3, elem_id="strength", **dial)
                 seed = gr.Number(0, precision=0, label="Seed", min_width=80, scale=1, elem_id="seed")

@@ -94,6 +94,7 @@ def create_tab(
     )
     stopped = tab.stop.click(None, None, None, cancels=[learning], **PRIVATE)
     stopped.then(actions.stopped, None, [tab.teach, tab.stop, tab.status, tab.seen], **PRIVATE)
+    tab.pictures.upload(lambda: say(HINT), None, tab.status, **PRIVATE)  # what was said of none is over
     tab.use.click(use, tab.learned, list(used), **PRIVATE).then(None, None, None, js=LAND, **PRIVATE)
     return tab
 

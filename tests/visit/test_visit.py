@@ -49,7 +49,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def colours(page: Page, part: str) -> tuple[int, ...]:
     """The mean of a picture in the frame, in RGB."""
     found = page.locator(f"#frame [data-part={part}]").evaluate(
-        """(image) => {
+        """async (image) => {
+          await image.decode();
           const canvas = Object.assign(document.createElement("canvas"), {width: 1, height: 1}), context = canvas.getContext("2d");
           context.drawImage(image, 0, 0, 1, 1);
           return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 CELL = 512  # pixels of the long side of a picture on a sheet
 AT_ONCE = 4  # visitors whose series are made; their pictures take turns
-SETTINGS = {"Strength": "strength", "Seed": "seed", "Marks": "detail"}
+SETTINGS = {"Strength": "strength", "Seed": "seed", "Detail": "detail"}
 FIRST_STYLES = 3
 NO_PHOTOS = "There are no photos yet: add some."
 NO_PHOTO = "There is no photo yet: choose one on the Stylize tab."
@@ -103,7 +103,7 @@ def create_tab(
         with gr.Column(scale=4, min_width=300):
             gr.HTML('<h2 class="sk-heading">One photo, many ways</h2>', apply_default_css=False, js_on_load=None)
             chosen = gr.CheckboxGroup([], label="Styles, one a row", elem_id="ways-styles")
-            setting = gr.Radio(list(SETTINGS), value="Strength", label="Across", elem_id="ways-setting")
+            setting = gr.Radio(list(SETTINGS), value="Strength", label="What changes along a row", elem_id="ways-setting")
             values = gr.Textbox(EXAMPLES["strength"], label="Values", max_lines=1, elem_id="ways-values")
             ways = _series("ways", "Make the sheet")
         with gr.Column(scale=6, min_width=300):

@@ -86,6 +86,7 @@ async function decoded(url) {
 }
 
 function resize(width, height) {
+  easel.style.setProperty("--sk-aspect", width / height); // a small photo is as large on the easel as any other
   const k = SIDE / Math.max(width, height);
   for (const c of [paint, stroke, view]) Object.assign(c, {width: Math.round(width * k), height: Math.round(height * k)});
 }

@@ -76,9 +76,9 @@ else:
         "held_out": 1,
         "resolution": 96,
         "batch": 2,
-        "steps": 40,
-        "warmup": 4,
-        "check_every": 8,
+        "steps": 24,
+        "warmup": 2,
+        "check_every": 6,
     }
     OURS = {"class_count": 3}
     THEIRS = {"rank": 4, "fine_rank": 16}

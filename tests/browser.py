@@ -37,7 +37,7 @@ WAIT = 60_000  # milliseconds for anything to appear, on a machine that does muc
 KEPT_BY_PAGES = "cookies,local_storage,indexeddb,service_workers,cache_storage,file_systems"
 WARM: WeakKeyDictionary[Browser, dict[tuple[tuple[int, int], bool], BrowserContext]] = WeakKeyDictionary()
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first has no window, and takes half the time
 # no sandbox, since CI runs as root; the rest keeps the browser from calling home, which would hide a page that does
 ARGS = (
     "--no-sandbox",

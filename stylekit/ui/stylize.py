@@ -155,9 +155,10 @@ def create_tab(
     # however the run ended, even refused by a full queue, the buttons come back
     for run_ in (running, taking):
         run_.then(None, None, [tab.go, tab.cancel, tab.painting], js=IDLE, **PRIVATE)
-    # only once the run is gone, lest a late step paint over what is said
-    cancelled = tab.cancel.click(None, None, None, cancels=[running, taking], **PRIVATE)
-    cancelled.then(actions.after_cancel, tab.painting, [tab.status, *views], **PRIVATE)
+    # a run that still waits for its turn in the queue is Gradio's to end
+    cancelled = tab.cancel.click(actions.cancel, None, None, concurrency_limit=AT_ONCE, **PRIVATE)
+    unqueued = cancelled.then(None, None, None, cancels=[running, taking], **PRIVATE)
+    unqueued.then(actions.after_cancel, tab.painting, [tab.status, *views], **PRIVATE)
     pictures.connect(tab)
     if render is not None:
         tiles.connect(Tiles(render, styles, base, turn), tab, begin=[running.then], stop=[tab.go.click])
@@ -442,7 +443,8 @@ class _Actions:
                             updates |= {tab.hung: "result", tab.repaint: gr.Button(visible=painting)}
                     yield updates
             if mine.ended:
-                yield self._show("painter" if painting else "frame") | {tab.status: mine.ended, tab.hung: "photo"}
+                rest = self._at_rest(painting) if mine.back else self._show("painter" if painting else "frame") | {tab.hung: "photo"}
+                yield rest | {tab.status: mine.ended}
 
     def give_settings(self, values: dict[Any, Any]) -> Updates:
         """The settings of now, for what the browser wants them."""
@@ -464,8 +466,13 @@ class _Actions:
         except StyleError as error:
             return {tab.status: complain(str(error))}
 
+    def cancel(self, request: gr.Request) -> None:
+        """End the visit's run, which says so itself."""
+        self.under_way.end(request.session_hash, say(CANCELLED), back=True)
+        self.under_way.wait(request.session_hash)
+
     def after_cancel(self, painting: bool) -> Updates:
-        """The frame as it was before the run that Gradio has just cancelled."""
+        """The frame as it was before the run."""
         return self._at_rest(painting) | {self.tab.status: say(CANCELLED)}
 
     def _at_rest(self, painting: bool) -> Updates:

@@ -71,16 +71,16 @@ else:
     BASE = "pocket"
     VALUES = {
         "style_pictures": STYLES_FOLDER / "vangogh" / "paintings",
-        "limit": 5,  # photos
+        "limit": 8,  # photos
         "held_out": 2,
-        "steps": 32,
-        "warmup": 2,
+        "steps": 60,
+        "warmup": 4,
         "rank": 4,
         "fine_rank": 4,
         "resolution": 96,  # pixels of a training crop
         "views": 1,  # times that each photo is cut, mirrored and lit anew
-        "check_every": 8,
-        "sample_every": 32,
+        "check_every": 15,
+        "sample_every": 60,
     }
 VALUES |= {"style": "mine", "out": Path("styles/mine/base"), "work": Path("work"), "previews": False, "track": "none"}
 settings = config.build(LoraTraining, {**defaults(VALUES), **VALUES})

@@ -179,7 +179,7 @@ show_table(
             "trained numbers": f"{numbers[name]:,}",
             "file, MB": files[name].stat().st_size / 1e6,
             "samples a step": 2 * tuning.batch if name == "DreamBooth" else adapting.batch,
-            "held-out error": curves[f"{name}, held out"][1][-1],
+            "held-out error": next(reversed(curves[f"{name}, held out"][1]), "none held out"),
         }
         for name in logs
     ],

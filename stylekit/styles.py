@@ -237,7 +237,8 @@ class StyleLibrary:
         there = next((known for known in self.styles if known.name == style.name), None)
         if there is not None and (not there.source or COMMIT.sub("", there.source) != COMMIT.sub("", style.source)):
             whose = f", from {there.source}" if there.source else ""
-            raise StyleError(f"There is a style {style.name} already{whose}: give the file or folder {style.source} another name.")
+            way_out = f"choose that one, or give the file or folder {style.source} another name."
+            raise StyleError(f"There is a style {style.name} already{whose}: {way_out}")
         kept = (known for known in self.styles if known.name != style.name)
         return StyleLibrary(styles=(*kept, style), left_out=self.left_out)
 

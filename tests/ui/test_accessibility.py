@@ -30,7 +30,7 @@ def violations(page: Page, scheme: str) -> list[str]:
     return [f"{rule['id']}: {node['target'][-1]} {node.get('failureSummary', '')[:200]}" for rule in found for node in rule["nodes"]]
 
 
-@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light"), (PHONE, "dark")])
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light")])
 def test_axe_finds_nothing(browser: Browser, real: str, pictures: dict[str, Path], size: tuple[int, int], scheme: str) -> None:
     page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)  # type: ignore[arg-type]
     page.set_default_timeout(WAIT)

@@ -91,7 +91,7 @@ def autoencoder_steps(
     vae: AutoencoderDC, vgg: VGGFeatures, pictures: list[torch.Tensor], steps: int, lr: float, seed: int
 ) -> Iterator[tuple[int, float, float]]:
     """Fine-tune the decoder: L1 + 0.5 MSE + 0.1 perceptual on random crops. Yields (step, L1, perceptual)."""
-    rng = random.Random(seed)
+    rng, halved = random.Random(seed), cpu_has_bfloat16()
     parameters = list(vae.decoder.parameters())
     vae.requires_grad_(False)
     vae.decoder.requires_grad_(True)
@@ -106,11 +106,11 @@ def autoencoder_steps(
             latents = autoencoder.project(vae, pixels)
             # the denoiser's output is never exactly a latent of a picture: teach the decoder to bear small errors
             latents = latents + torch.randn_like(latents) * 0.03 * torch.rand(len(latents), 1, 1, 1)
-        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=halved):
             decoded = autoencoder.decode(vae, latents.contiguous(memory_format=torch.channels_last))
         decoded = decoded.float()
         l1 = F.l1_loss(decoded, pixels)
-        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=halved):
             ours, theirs = vgg(decoded[:4]), vgg(pixels[:4])
         perceptual = torch.stack([F.l1_loss(ours[n].float(), theirs[n].float()) for n in ("1_2", "2_2", "3_1")]).mean()
         loss = l1 + 0.5 * F.mse_loss(decoded, pixels) + 0.1 * perceptual
@@ -230,7 +230,7 @@ def linear_error(variance: torch.Tensor, alphas_cumprod: torch.Tensor) -> torch.
 
 
 def train_unet(args: argparse.Namespace) -> None:
-    rng = random.Random(args.seed)
+    rng, halved = random.Random(args.seed), cpu_has_bfloat16()
     generator = torch.Generator().manual_seed(args.seed)
     vae = open_autoencoder(args.work)
     pools = load_latents(vae, args)
@@ -272,7 +272,7 @@ def train_unet(args: argparse.Namespace) -> None:
         timesteps = draw_timesteps(args.batch, generator)
         noise = torch.randn(clean.shape, generator=generator)
         noisy = scheduler.add_noise(clean, noise, timesteps).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bfloat16()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=halved):
             predicted = run(noisy, timesteps, prompt.expand(args.batch, -1, -1)).sample
         each = (predicted.float() - clean).pow(2).mean((1, 2, 3))
         loss = (each * weight[timesteps]).mean()

@@ -15,6 +15,7 @@ from torch import nn
 
 from stylekit.adapters import families
 from stylekit.adapters.lora_settings import CONFIG_FILE, CONFIG_KEY, UNET_PREFIX, read_alphas
+from stylekit.adapters.lora_settings import WEIGHTS_FILE as WEIGHTS_FILE  # there, since commands name it before torch is loaded
 from stylekit.adapters.lora_weights import LoraWeights, adapter_key, lora_config, lora_layers
 from stylekit.errors import EMPTY, AdapterError, first_line
 from stylekit.storage.files import write_whole
@@ -22,7 +23,6 @@ from stylekit.storage.tensorfile import is_safetensors, write_tensors
 from stylekit.storage.untrusted import Source, name_problem, read_text
 
 log = logging.getLogger(__name__)
-WEIGHTS_FILE = "pytorch_lora_weights.safetensors"
 PEFT_PREFIX = "base_model.model."  # of the keys in files that peft wrote itself
 TEXT_ENCODER = ("text_encoder.", "lora_te_", "lora_te1_")  # te1 is Stable Diffusion XL's, but diffusers' exporter writes it for 1.x too
 BARE = re.compile(r"(down_blocks|mid_block|up_blocks|conv_in|conv_out|time_embedding)\.")  # keys of a UNet that do not say so

@@ -18,6 +18,7 @@ import regex
 from stylekit.errors import AdapterError
 from stylekit.storage.untrusted import Source, as_table, cut, parse_json, shown
 
+WEIGHTS_FILE = "pytorch_lora_weights.safetensors"  # diffusers' name of an adapter file
 CONFIG_KEY = "lora_adapter_metadata"  # where diffusers looks for peft's configuration
 CONFIG_FILE = "adapter_config.json"  # beside peft's own adapter_model.safetensors
 UNET_PREFIX = "unet."  # of the names of tensors in adapter files

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stylekit.adapters.lora_settings import WEIGHTS_FILE
 from stylekit.base_card import POCKET
 from stylekit.errors import SettingError, StyleError
 from stylekit.formats import list_pictures
@@ -23,7 +24,7 @@ from training.style.command import is_first
 from training.style.settings import StyleTraining
 from training.targets.names import MEASURED, PALETTE, PALETTES, PROCEDURE, PROCEDURES, TEACHER
 
-FILES = {LORA: "pytorch_lora_weights.safetensors", DREAMBOOTH: "dreambooth.safetensors"}  # as their modules have it, which need torch
+FILES = {LORA: WEIGHTS_FILE, DREAMBOOTH: "dreambooth.safetensors"}  # the second as its module has it, which needs torch
 RUN_FILE = "run.json"  # in the work folder: which run it is of
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 PACKAGES = {  # name -> what it is for, and how to do without

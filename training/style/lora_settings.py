@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stylekit.adapters.lora_settings import WEIGHTS_FILE
 from stylekit.base_card import POCKET
 from stylekit.storage.paths import STYLES_FOLDER
 from training.loop.config import FROM_ONE, setting
@@ -16,7 +17,7 @@ from training.targets.names import MEASURED
 
 POCKET_DEFAULTS: dict[str, Any] = {"layers": "all", "rank": 10, "fine_rank": 40}
 BEGUN = "monet"  # the shipped style whose adapter recolours and simplifies already, at these ranks: palettes start from it
-BEGUN_FILE = STYLES_FOLDER / BEGUN / POCKET / "pytorch_lora_weights.safetensors"
+BEGUN_FILE = STYLES_FOLDER / BEGUN / POCKET / WEIGHTS_FILE
 BEGUN_STEPS = 160
 
 

@@ -5,7 +5,7 @@ const PATIENCE = 20_000; // milliseconds until the page is used without what was
 let brought = false, held = false, arrive = null, picked = null, waiting = null, saving = null, note = "";
 const arrival = new Promise((resolve) => { arrive = resolve; });
 
-globalThis.stylekit = {...globalThis.stylekit, store, keepResult, ran: false}; // for the other parts of the page
+globalThis.stylekit = {...globalThis.stylekit, store, keepResult}; // for the other parts of the page
 
 async function keep(key, value) {
   if (brought) tell(await store.put(key, value));

@@ -15,7 +15,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from stylekit.images import open_picture
 from stylekit.storage.untrusted import Source, as_table, parse_json, read_text
 from stylekit.ui.parts.shelf import shelve
 from stylekit.ui.status import complain, note, say
+from stylekit.ui.underway import UnderWay
 from stylekit.ui.worker import MODEL_QUEUE, PRIVATE, Turn, watch
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ Evaluate = Callable[[Sequence[Path], Sequence[str], Sequence[str], Path], Iterat
 REPORT_FILE, CSV_FILE, MARKDOWN_FILE = "report.json", "report.csv", "report.md"
 VISITOR_TITLE = "your photos"  # what the last evaluation of this visitor is called
 MOST_PHOTOS = 8
+AT_ONCE = 4  # visitors whose Cancel is heard at the same time
 REPORT_SECONDS = 24 * 3600.0  # seconds that a visitor's own report stays on the server
 HEAD = ("lpips", "ssim", "reached", "kid", "seconds")  # columns that are shown before "all numbers" is asked for
 METHODS = {
@@ -153,8 +155,10 @@ def create_tab(
     )
     running.then(None, None, [tab.go, tab.cancel], js=IDLE_SCRIPT, **PRIVATE)
     running.success(None, tab.report, None, js=TO_REPORT % json.dumps(VISITOR_TITLE), **PRIVATE)
-    cancelled = tab.cancel.click(None, None, None, cancels=[running], **PRIVATE)
-    cancelled.then(lambda: say(CANCELLED), None, tab.status, **PRIVATE)
+    # a run that still waits for its turn in the queue is Gradio's to end
+    cancelled = tab.cancel.click(actions.cancel, None, None, concurrency_limit=AT_ONCE, **PRIVATE)
+    unqueued = cancelled.then(None, None, None, cancels=[running], **PRIVATE)
+    unqueued.then(lambda: say(CANCELLED), None, tab.status, **PRIVATE)
     return tab
 
 
@@ -241,6 +245,7 @@ class _Actions:
         self.run = evaluate
         self.examples = tuple(examples)
         self.turn = turn
+        self.under_way = UnderWay()
 
     def show(self, title: str | None, visitor_report: str | None) -> Iterator[Updates]:
         """Put a report on the page, with its downloads."""
@@ -253,13 +258,24 @@ class _Actions:
         except StyleError as error:
             complain(str(error))
 
-    def evaluate(self, photos: Sequence[str] | None, styles: Sequence[str], methods: Sequence[str]) -> Iterator[Updates]:
+    def cancel(self, request: gr.Request) -> None:
+        """End the visit's evaluation, which says so itself."""
+        self.under_way.cancel(request.session_hash, say(CANCELLED))
+
+    def evaluate(
+        self, photos: Sequence[str] | None, styles: Sequence[str], methods: Sequence[str], request: gr.Request
+    ) -> Iterator[Updates]:
         """Measure, show how far it is, then the report; whatever fails is said, and the choices stay."""
         tab = self.tab
         out = Path(tempfile.mkdtemp(prefix="stylekit-report-"))
         kept = False
         try:
-            yield from self._measure([Path(path) for path in photos or self.examples], styles, methods, out)
+            with self.under_way.begin(request.session_hash) as mine:
+                chosen = [Path(path) for path in photos or self.examples]
+                yield from mine.until_ended(self._measure(chosen, styles, methods, out))
+                if mine.ended:
+                    yield {tab.status: mine.ended}
+                    return
             with self._files(out) as updates:
                 choices = gr.Dropdown([VISITOR_TITLE, *self.reports], value=VISITOR_TITLE, visible=True)
                 kept = True
@@ -273,7 +289,7 @@ class _Actions:
             if not kept:
                 shutil.rmtree(out, ignore_errors=True)
 
-    def _measure(self, photos: Sequence[Path], styles: Sequence[str], methods: Sequence[str], out: Path) -> Iterator[Updates]:
+    def _measure(self, photos: Sequence[Path], styles: Sequence[str], methods: Sequence[str], out: Path) -> Generator[Updates, None, None]:
         tab, started = self.tab, time.monotonic()
         if not photos:
             raise PictureError("There is no photo yet: upload one or more.")
@@ -284,11 +300,12 @@ class _Actions:
         for path in photos:
             open_picture(path, say=note)  # says what is wrong with it
         said, done = "Getting ready", 0.0
-        for event in watch(lambda: self.run(photos, styles, methods, out), self.turn):
-            if event is not None:
-                made, total, what = event
-                said, done = f"{what}, {made} of {total}", made / max(1, total)
-            yield {tab.status: say(said, "busy", done, time.monotonic() - started)}
+        with contextlib.closing(watch(lambda: self.run(photos, styles, methods, out), self.turn)) as making:
+            for event in making:
+                if event is not None:
+                    made, total, what = event
+                    said, done = f"{what}, {made} of {total}", made / max(1, total)
+                yield {tab.status: say(said, "busy", done, time.monotonic() - started)}
 
     @contextlib.contextmanager
     def _files(self, folder: Path) -> Iterator[Updates]:

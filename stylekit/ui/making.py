@@ -6,7 +6,6 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from stylekit.stylizer import Stylized, StylizeStep
 
 log = logging.getLogger(__name__)
-PATIENCE = 5.0  # seconds that Cancel waits for a run to say that it ended
 Run = Callable[[Image.Image, Recipe], "Iterator[StylizeStep | Stylized]"]
 
 
@@ -58,50 +56,6 @@ class Order:
     titles: Mapping[str, str] = field(default_factory=dict)
     kind: str = "png"
     paper: Paper | None = None
-
-
-@dataclass(eq=False)
-class Mine:
-    """A run. ended: what the page says in its place, once it was cancelled or another photo is there. back: whether the frame goes back to
-    what hung in it before."""
-
-    visit: str | None
-    ended: str = ""
-    back: bool = False
-
-
-class UnderWay:
-    """The runs that are under way, so that Cancel or another photo ends those of its visit.
-
-    A run that was ended says the last word itself, and none of its steps comes after that. Gradio's own way, a listener's `cancels`, works
-    from the browser: a step that was on its way then stands over what is said instead, for good.
-    """
-
-    def __init__(self) -> None:
-        self._runs: set[Mine] = set()
-
-    @contextmanager
-    def begin(self, visit: str | None) -> Iterator[Mine]:
-        mine = Mine(visit)
-        self._runs.add(mine)
-        try:
-            yield mine
-        finally:
-            self._runs.discard(mine)
-
-    def end(self, visit: str | None, said: str, back: bool = False) -> None:
-        """The runs of that visit; they stop within a quarter of a second, the engine after the step at hand."""
-        for run in self._of(visit):
-            run.ended, run.back = said, back
-
-    def wait(self, visit: str | None) -> None:
-        """Until that visit has no run under way, or for `PATIENCE`."""
-        until = time.monotonic() + PATIENCE
-        while self._of(visit) and time.monotonic() < until:
-            time.sleep(0.05)
-
-    def _of(self, visit: str | None) -> list[Mine]:
-        return [run for run in tuple(self._runs) if run.visit == visit]
 
 
 def make(order: Order, run: Run, turn: Turn, pace: Pace) -> Generator[Said, None, None]:

@@ -27,7 +27,7 @@ from stylekit.ui.choices import visitor_choices
 from stylekit.ui.home.controls import dials, recipe_inputs, recipe_of
 from stylekit.ui.home.settings import brought, told
 from stylekit.ui.home.take import GONE, ITS_PHOTO, Wanted, resaved
-from stylekit.ui.making import Order, Run, UnderWay, make, photo_digest, save_display
+from stylekit.ui.making import Order, Run, make, photo_digest, save_display
 from stylekit.ui.painter import select
 from stylekit.ui.painter.easel import picture_url
 from stylekit.ui.painter.paint import Painting
@@ -49,6 +49,7 @@ from stylekit.ui.stylize_layout import (
     size_choices,
     step_choices,
 )
+from stylekit.ui.underway import UnderWay
 from stylekit.ui.visit import pictures, tiles
 from stylekit.ui.visit.keep import Kept, telling
 from stylekit.ui.visit.tiles import Render, Tiles
@@ -432,16 +433,13 @@ class _Actions:
         """What the page shows while a picture is made, and at last the picture. Raises StyleError."""
         tab = self.tab
         with self.under_way.begin(request.session_hash) as mine:
-            with closing(make(order, self.run, self.turn, self.pace)) as making:
-                for line, hanging, _ in making:
-                    if mine.ended:
-                        break
-                    updates: Updates = {tab.status: line}
-                    if hanging:
-                        updates |= self._show("frame", hanging)
-                        if hanging.kind == "result":
-                            updates |= {tab.hung: "result", tab.repaint: gr.Button(visible=painting)}
-                    yield updates
+            for line, hanging, _ in mine.until_ended(make(order, self.run, self.turn, self.pace)):
+                updates: Updates = {tab.status: line}
+                if hanging:
+                    updates |= self._show("frame", hanging)
+                    if hanging.kind == "result":
+                        updates |= {tab.hung: "result", tab.repaint: gr.Button(visible=painting)}
+                yield updates
             if mine.ended:
                 rest = self._at_rest(painting) if mine.back else self._show("painter" if painting else "frame") | {tab.hung: "photo"}
                 yield rest | {tab.status: mine.ended}
@@ -468,8 +466,7 @@ class _Actions:
 
     def cancel(self, request: gr.Request) -> None:
         """End the visit's run, which says so itself."""
-        self.under_way.end(request.session_hash, say(CANCELLED), back=True)
-        self.under_way.wait(request.session_hash)
+        self.under_way.cancel(request.session_hash, say(CANCELLED), back=True)
 
     def after_cancel(self, painting: bool) -> Updates:
         """The frame as it was before the run."""

@@ -5,10 +5,10 @@ The tab receives the function that teaches.
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from stylekit.formats import FILE_TYPES
 from stylekit.styles import Style
 from stylekit.ui.scripts import LAND
 from stylekit.ui.status import FAILED, complain, say
+from stylekit.ui.underway import UnderWay
 from stylekit.ui.worker import PRIVATE, Turn, watch
 
 log = logging.getLogger(__name__)
@@ -83,17 +84,19 @@ def create_tab(
     it, in `used`.
     """
     tab = _lay_out()
-    actions = _Actions(tab, hang)
+    actions = _Actions(tab, teach, hang)
     learning = gr.on(
         [tab.teach.click, tab.title.submit],
-        functools.partial(actions.teach, teach),
+        actions.teach,
         [tab.title, tab.pictures],
         [tab.teach, tab.stop, tab.status, tab.seen, tab.learned, tab.use, *hung],
         concurrency_limit=None,  # a second one is told so at once
         **PRIVATE,
     )
-    stopped = tab.stop.click(None, None, None, cancels=[learning], **PRIVATE)
-    stopped.then(actions.stopped, None, [tab.teach, tab.stop, tab.status, tab.seen], **PRIVATE)
+    stopped = tab.stop.click(actions.stop, None, None, concurrency_limit=None, **PRIVATE)
+    # one that still waits for its turn in the queue is Gradio's to end
+    unqueued = stopped.then(None, None, None, cancels=[learning], **PRIVATE)
+    unqueued.then(actions.stopped, None, [tab.teach, tab.stop, tab.status, tab.seen], **PRIVATE)
     tab.pictures.upload(lambda: say(HINT), None, tab.status, **PRIVATE)  # what was said of none is over
     tab.use.click(use, tab.learned, list(used), **PRIVATE).then(None, None, None, js=LAND, **PRIVATE)
     return tab
@@ -129,25 +132,48 @@ def _lay_out() -> TeachTab:
 class _Actions:
     """What the listeners do."""
 
-    def __init__(self, tab: TeachTab, hang: Callable[[str | None], Updates]) -> None:
+    def __init__(self, tab: TeachTab, teach: Teach, hang: Callable[[str | None], Updates]) -> None:
         self.tab = tab
+        self.lesson = teach
         self.hang = hang
+        self.under_way = UnderWay()
         self.turn = Turn("teach")
 
-    def teach(self, teach: Teach, title: str, pictures: Sequence[str] | None) -> Iterator[Updates]:
+    def teach(self, title: str, pictures: Sequence[str] | None, request: gr.Request) -> Iterator[Updates]:
         """Make a style of the pictures, shown as it learns, and hang it; whatever fails is said, and the pictures stay."""
         tab = self.tab
-        asleep = {tab.teach: gr.Button(interactive=False), tab.stop: gr.Button(interactive=True), tab.use: gr.Button(visible=False)}
         awake = {tab.teach: gr.Button(interactive=True), tab.stop: gr.Button(interactive=False), tab.seen: gr.Image(visible=False)}
         try:
             if not pictures:
                 raise PictureError(f"There is no picture yet: choose from 1 to {MOST_PICTURES}.")
-            said, done, started = "Getting ready", 0.0, time.monotonic()
-            yield asleep | {tab.status: say(said, "busy", done)}
-            style: Style | None = None
-            for event in watch(lambda: teach(title, [Path(picture) for picture in pictures]), self.turn):
+            with self.under_way.begin(request.session_hash) as mine:
+                style: Style | None = None
+                for event in mine.until_ended(self._learning(title, [Path(picture) for picture in pictures])):
+                    if isinstance(event, Style):
+                        style = event
+                    else:
+                        yield event
+                if style is None:
+                    yield self.stopped()
+                    return
+            use = gr.Button(f"Use {style.title}", visible=True)
+            yield self.hang(style.name) | awake | {tab.status: say(f"{style.title} {KEPT}"), tab.learned: style.name, tab.use: use}
+        except StyleError as error:
+            yield awake | {tab.status: complain(str(error))}
+        except Exception:
+            log.exception("A style could not be taught.")
+            yield awake | {tab.status: complain(FAILED)}
+
+    def _learning(self, title: str, pictures: Sequence[Path]) -> Generator[Updates | Style, None, None]:
+        """What the page shows meanwhile, and at last the style."""
+        tab = self.tab
+        said, done, started = "Getting ready", 0.0, time.monotonic()
+        asleep = {tab.teach: gr.Button(interactive=False), tab.stop: gr.Button(interactive=True), tab.use: gr.Button(visible=False)}
+        yield asleep | {tab.status: say(said, "busy", done)}
+        with closing(watch(lambda: self.lesson(title, pictures), self.turn)) as learning:
+            for event in learning:
                 if isinstance(event, Style):
-                    style = event
+                    yield event
                     continue
                 seen: Updates = {}
                 if event is not None:
@@ -156,14 +182,10 @@ class _Actions:
                     if event.preview:
                         seen = {tab.seen: gr.Image(event.preview, visible=True)}
                 yield seen | {tab.status: say(said, "busy", done, time.monotonic() - started)}
-            assert style is not None
-            use = gr.Button(f"Use {style.title}", visible=True)
-            yield self.hang(style.name) | awake | {tab.status: say(f"{style.title} {KEPT}"), tab.learned: style.name, tab.use: use}
-        except StyleError as error:
-            yield awake | {tab.status: complain(str(error))}
-        except Exception:
-            log.exception("A style could not be taught.")
-            yield awake | {tab.status: complain(FAILED)}
+
+    def stop(self, request: gr.Request) -> None:
+        """End the visit's lesson, which says so itself."""
+        self.under_way.cancel(request.session_hash, NOTHING_KEPT)
 
     def stopped(self) -> Updates:
         """After teaching was cancelled."""

@@ -6,8 +6,7 @@ import html
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from stylekit.ui.many.series import make_series, stopped
 from stylekit.ui.parts.progress import Pace
 from stylekit.ui.scripts import LAND
 from stylekit.ui.status import complain, say
+from stylekit.ui.underway import UnderWay
 from stylekit.ui.worker import PRIVATE, Turn
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ CELL = 512  # pixels of the long side of a picture on a sheet
 AT_ONCE = 4  # visitors whose series are made; their pictures take turns
 SETTINGS = {"Strength": "strength", "Seed": "seed", "Detail": "detail"}
 FIRST_STYLES = 3
+CANCELLED = "Cancelled."
 NO_PHOTOS = "There are no photos yet: add some."
 NO_PHOTO = "There is no photo yet: choose one on the Stylize tab."
 SCRIPT = Path(__file__).with_name("many.js")
@@ -63,6 +64,7 @@ class Series:
     go: gr.Button
     cancel: gr.Button
     status: gr.HTML
+    under_way: UnderWay
 
 
 def create_tab(
@@ -131,7 +133,7 @@ def create_tab(
             chosen: gr.CheckboxGroup(choices, value=kept or [name for name in first if name in known]),
         }
 
-    def make_many(given: dict[Any, Any]) -> Iterator[dict[Any, Any]]:
+    def make_many(given: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         try:
             paths = [Path(path) for path in given[photos] or []]
             if not paths:
@@ -147,11 +149,11 @@ def create_tab(
         except StyleError as error:
             yield {many.status: complain(str(error))}
             return
-        with closing(make_series(orders, run, turn, pace, _keeper(many_pieces))) as making:
-            for said, pieces in making:
-                yield {many.status: said, many_pieces: gr.HTML(pieces)}
+        making = make_series(orders, run, turn, pace, _keeper(many_pieces))
+        for said, pieces in _until_cancelled(many, making, request):
+            yield {many.status: said, many_pieces: gr.HTML(pieces)}
 
-    def make_ways(given: dict[Any, Any]) -> Iterator[dict[Any, Any]]:
+    def make_ways(given: dict[Any, Any], request: gr.Request) -> Iterator[dict[Any, Any]]:
         with tempfile.TemporaryDirectory(prefix="stylekit-") as folder:
             try:
                 path = given[stylize.photo_path]
@@ -182,9 +184,9 @@ def create_tab(
             down, across = [title(style, visitor) for style in given[chosen]], [f"{given[setting]} {number:g}" for number in numbers]
             made = [(style, name, number) for style in given[chosen] for number in numbers]
             yield {ways_pieces: gr.HTML([], rows=down, columns=across), cells: made}
-            with closing(make_series(orders, run, turn, pace, _keeper(ways_pieces))) as making:
-                for said, pieces in making:
-                    yield {ways.status: said, ways_pieces: gr.HTML(pieces, rows=down, columns=across)}
+            making = make_series(orders, run, turn, pace, _keeper(ways_pieces))
+            for said, pieces in _until_cancelled(ways, making, request):
+                yield {ways.status: said, ways_pieces: gr.HTML(pieces, rows=down, columns=across)}
 
     def go_on(made: list[tuple[str, str, float]], event: gr.EventData) -> dict[Any, Any]:
         index = getattr(event, "index", None)
@@ -211,7 +213,7 @@ def _series(prefix: str, label: str) -> Series:
         with gr.Row(elem_classes="sk-buttons"):
             go = gr.Button(label, variant="primary", elem_id=f"{prefix}-go")
             cancel = gr.Button("Cancel", interactive=False, elem_id=f"{prefix}-cancel")
-    return Series(go=go, cancel=cancel, status=status)
+    return Series(go=go, cancel=cancel, status=status, under_way=UnderWay())
 
 
 def _pieces(mode: str, label: str, none: str, elem_id: str, limit: int) -> gr.HTML:
@@ -237,8 +239,26 @@ def _connect(series: Series, pieces: gr.HTML, work: Callable[..., Any], inputs: 
     outputs = [series.status, pieces, *more]
     running = clicked.then(work, inputs, outputs, concurrency_id="series", concurrency_limit=AT_ONCE, **PRIVATE)
     running.then(None, None, buttons, js=IDLE, **PRIVATE)
-    cancelled = series.cancel.click(None, None, None, cancels=[running], **PRIVATE)
-    cancelled.then(stopped, pieces, [series.status, pieces], **PRIVATE).then(None, None, buttons, js=IDLE, **PRIVATE)
+
+    def cancel(request: gr.Request) -> None:
+        series.under_way.cancel(request.session_hash, CANCELLED)
+
+    # a run that still waits for its turn in the queue is Gradio's to end
+    cancelled = series.cancel.click(cancel, None, None, concurrency_limit=AT_ONCE, **PRIVATE)
+    unqueued = cancelled.then(None, None, None, cancels=[running], **PRIVATE)
+    unqueued.then(stopped, pieces, [series.status, pieces], **PRIVATE).then(None, None, buttons, js=IDLE, **PRIVATE)
+
+
+def _until_cancelled(
+    series: Series, making: Generator[tuple[str, list[dict[str, Any]]], None, None], request: gr.Request
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """What is said of a series and its pieces; of one that was cancelled at last what is done and what is not."""
+    pieces: list[dict[str, Any]] = []
+    with series.under_way.begin(request.session_hash) as mine:
+        for said, pieces in mine.until_ended(making):
+            yield said, pieces
+        if mine.ended:
+            yield stopped(pieces)
 
 
 def _keeper(part: gr.HTML) -> Callable[[Path], str]:

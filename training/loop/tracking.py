@@ -106,6 +106,20 @@ def mean_terms(folder: Path) -> dict[str, float]:
     return {name: float(np.mean([line["terms"][name] for line in tail if name in line["terms"]])) for name in names}
 
 
+def curve(folder: Path, points: int = 50) -> list[dict[str, float]]:
+    """The loss over the run in at most `points` spans, each with its last step, seconds since the start and mean loss, and the held-out loss
+    where one was measured in it; from ``folder/metrics.jsonl``."""
+    lines = _lines(folder / METRICS_FILE)
+    spans = [[lines[i] for i in part] for part in np.array_split(np.arange(len(lines)), min(points, len(lines)) or 1) if len(part)]
+    result = []
+    for span in spans:
+        point = {"step": span[-1]["step"], "seconds": round(span[-1]["seconds"], 1)}
+        point["loss"] = round(float(np.mean([line["loss"] for line in span])), 5)
+        held_out = [line["held_out"]["loss"] for line in span if line.get("held_out")]
+        result.append(point | ({"held_out": round(held_out[-1], 5)} if held_out else {}))
+    return result
+
+
 def begin_at(bar: tqdm, step: int) -> None:
     """Have `bar` count from `step`, with what was done before left out of its speed."""
     bar.initial = bar.n = bar.last_print_n = step

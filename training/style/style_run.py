@@ -283,6 +283,7 @@ def write(
         "seconds": round(last.get("seconds", 0.0), 1),
         "terms": tracking.mean_terms(settings.folder),
         "held_out": last.get("held_out"),
+        "curve": tracking.curve(settings.folder),
         "sources": training_set.sources,
         "run": run,
     }

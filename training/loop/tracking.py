@@ -107,8 +107,8 @@ def mean_terms(folder: Path) -> dict[str, float]:
 
 
 def curve(folder: Path, points: int = 50) -> list[dict[str, float]]:
-    """The loss over the run in at most `points` spans, each with its last step, seconds since the start and mean loss, and the held-out loss
-    where one was measured in it; from ``folder/metrics.jsonl``."""
+    """The loss over the run in at most `points` spans, from ``folder/metrics.jsonl``: the last step of each, seconds since the start, mean
+    loss, and the held-out loss where one was measured in it."""
     lines = _lines(folder / METRICS_FILE)
     spans = [[lines[i] for i in part] for part in np.array_split(np.arange(len(lines)), min(points, len(lines)) or 1) if len(part)]
     result = []

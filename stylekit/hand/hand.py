@@ -14,6 +14,7 @@ from stylekit.hand.engraving import Engraving, plan_engraving
 from stylekit.hand.fields import Fields, plan_fields
 from stylekit.hand.glass import Glass, plan_glass
 from stylekit.hand.hatching import Hatching, plan_hatching
+from stylekit.hand.linework.ink import Ink, plan_ink
 from stylekit.hand.linework.lines import Lines, plan_lines
 from stylekit.hand.linework.outlines import Outlines, plan_outlines
 from stylekit.hand.linework.pattern import Pattern, plan_pattern
@@ -51,6 +52,7 @@ TOOLS: dict[str, Tool] = {
     "hatching": Tool(Hatching, 3, plan=plan_hatching, alone=True, covers=True),
     "engraving": Tool(Engraving, 3, plan=plan_engraving, alone=True, covers=True),
     "dots": Tool(Dots, 4, plan=plan_dots),
+    "ink": Tool(Ink, 5, plan=plan_ink, alone=True),
     "lines": Tool(Lines, 5, plan=plan_lines, alone=True),
     "outlines": Tool(Outlines, 5, plan=plan_outlines),
     "pattern": Tool(Pattern, 5, plan=plan_pattern, alone=True),

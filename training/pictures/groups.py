@@ -31,7 +31,7 @@ from training.pictures.pictures import usable
 GENERAL = POCKET_FOLDER / FILE
 NUMBERS = 6  # of the code, the first of which tell most; with more, ten Monets and ten prints were one cloud
 SHOWN, SHOWN_SIDE = 10, 128  # pictures of a group in its row, and their side in pixels
-MARGIN = 56  # pixels, for the words
+MARGIN = 88  # pixels, for the words
 FEWEST = 8  # pictures that are parted
 # two groups of n pictures must explain UNLIKE + CHANCE / n of the variance. Of sets of one painter 1 to 3 % do with ten pictures, 5 to 10 %
 # with thirty; of sets half Monet, half prints 45 % with twenty, 83 % with thirty
@@ -52,9 +52,8 @@ def groups(paths: Sequence[Path], cache: Path) -> list[list[Path]]:
 def sheet(found: Sequence[Sequence[Path]], folder: Path) -> Path:
     """A picture in `folder` with the first of each group in a row, and beside it which group it is and how many pictures it has."""
     rows = [[ImageOps.fit(picture, (SHOWN_SIDE,) * 2, Image.Resampling.LANCZOS) for picture in usable(part, SHOWN)] for part in found]
-    return save_png(
-        contact_sheet(rows, names=[f"{i + 1}: {len(part)}" for i, part in enumerate(found)], margin=MARGIN), folder / "groups.png"
-    )
+    names = [f"group {i + 1}\n{len(part)} pictures" for i, part in enumerate(found)]
+    return save_png(contact_sheet(rows, names=names, margin=MARGIN), folder / "groups.png")
 
 
 def codes(paths: Sequence[Path]) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Sample grids: a row of photos, and below it the same photos as the adapter paints them by now, without a hand, a row for each strength."""
+"""Sample grids: a row of photos, and below it the same as the adapter paints them by now, without a hand, a row for each strength."""
 
 from __future__ import annotations
 

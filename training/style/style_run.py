@@ -332,7 +332,7 @@ def first_card(
 
 
 def measured_hand(settings: StyleTraining, training_set: TrainingSet) -> tuple[Hand | None, str]:
-    """The hand that the pictures of the style ask for, and why; None without such pictures, or on a base whose own marks are fine enough."""
+    """The hand that the pictures of the style ask for, and why; None without them, or on a base whose own marks are fine enough."""
     if ALIASES.get(settings.base, settings.base) != POCKET:
         return None, ""
     found = [measured.measure(picture) for picture in pictures.usable(training_set.style, MOST_MEASURED)]

@@ -180,7 +180,8 @@ def _group(paths: Sequence[Path], settings: StyleTraining, say: Say) -> tuple[Pa
         return tuple(path for path in paths if any(path in part for part in found))
     if settings.group > len(found):
         raise StyleError(
-            f"group is {settings.group}, and the pictures fall into {len(found)}: choose from 1 to {len(found)}, or {TOGETHER} for all together."
+            f"group is {settings.group}, and the pictures fall into {len(found)}: choose from 1 to {len(found)}, "
+            f"or {TOGETHER} for all together."
         )
     if len(found) > 1:
         sizes = [len(one) for one in found]
@@ -188,7 +189,8 @@ def _group(paths: Sequence[Path], settings: StyleTraining, say: Say) -> tuple[Pa
         sheet = groups.sheet(found, settings.folder)
         say(
             f"the pictures fall into {len(found)} groups by palette and mark, of {', '.join(map(str, sizes))} (a row each in {sheet}): "
-            f"the style is that of group {settings.group}; {others} and another --style make one of the rest, --group {TOGETHER} keeps all together"
+            f"the style is that of group {settings.group}; {others} and another --style make one of the rest, "
+            f"--group {TOGETHER} keeps all together"
         )
     return tuple(found[settings.group - 1]) if found else ()
 

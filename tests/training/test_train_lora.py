@@ -38,6 +38,7 @@ from training.pictures import data, pictures
 from training.style import lora, style_run, training_set
 from training.style.lora_settings import LoraTraining
 from training.style.records import AdapterUse, write_card
+from training.style.samples import MARGIN
 
 PHOTOS = ROOT / "assets" / "photos"
 SMALL = {
@@ -123,7 +124,7 @@ def test_from_a_prepared_folder_to_a_style_in_the_app(art: Path, tmp_path: Path,
     assert [("style_weight" in line["terms"]) for line in lines] == [False] * 4 + [True] * 2
     assert [line["step"] for line in lines if "held_out" in line] == [3, 6]
     grid = Image.open(tmp_path / "work" / "samples" / "step-000006.png")
-    assert grid.size == (4 * 68 - 4, 3 * 68 - 4)
+    assert grid.size == (MARGIN + 4 * 68 - 4, 3 * 68 - 4)
     record = json.loads((path.parent / "training.json").read_text())
     assert (record["mode"], record["pictures"], record["settings"]["rank"], record["base"]) == ("style", 2, 2, "pocket")
     assert str(tmp_path) not in (path.parent / "training.json").read_text()

@@ -33,7 +33,7 @@ NUMBERS = 6  # of the code, the first of which tell most; with more, ten Monets 
 SHOWN, SHOWN_SIDE = 10, 128  # pictures of a group in its row, and their side in pixels
 MARGIN = 88  # pixels, for the words
 FEWEST = 8  # pictures that are parted
-# two groups of n pictures must explain UNLIKE + CHANCE / n of the variance. Of sets of one painter 1 to 3 % do with ten pictures, 5 to 10 %
+# two groups of n pictures must explain UNLIKE + CHANCE / n of the variance. Of sets of one painter 1 to 2 % do with ten pictures, 5 to 10 %
 # with thirty; of sets half Monet, half prints 45 % with twenty, 83 % with thirty
 UNLIKE, CHANCE = 0.16, 4.2
 

@@ -2,7 +2,7 @@
 
     python docs/maker_figure.py --styles DIR teach-mine mine --shipped vangogh --out sheet.jpg [--paintings DIR] [--single DIR]
 
---paintings adds a row of what the styles were made from; such a sheet is only for a project's pages where their licences allow it.
+--paintings adds a last row of what the styles were made from; such a sheet is only for a project's pages where their licences allow it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from training.pictures import data
 from training.pictures.pictures import usable
 
 LONG_SIDE = 768  # pixels at which photos are painted
+MARGIN = 48  # pixels, for the words beside the paintings
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,10 +56,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 (args.single / name).mkdir(parents=True, exist_ok=True)
                 picture.save(args.single / name / f"{path.stem}.png")
         rows.append([ImageOps.fit(picture, (args.side,) * 2, Image.Resampling.LANCZOS) for picture in row])
+    titles = ["photo", *(style.title for style in styles)]
+    names: list[str] = []
     if args.paintings:
+        names = [*([""] * len(rows)), "made\nfrom"]
         some = usable(list_pictures(args.paintings), len(rows[0]))
-        rows.insert(0, [ImageOps.fit(picture, (args.side,) * 2, Image.Resampling.LANCZOS) for picture in some])
-    save_jpeg(contact_sheet(rows, titles=["photo", *(style.title for style in styles)]), args.out, quality=85)
+        rows.append([ImageOps.fit(picture, (args.side,) * 2, Image.Resampling.LANCZOS) for picture in some])
+    save_jpeg(contact_sheet(rows, titles=titles, names=names, margin=MARGIN if names else 0), args.out, quality=85)
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def _code() -> str:
 
 def _in_order(work: Callable[[T], R], jobs: Sequence[T], workers: int, title: str) -> Iterator[R]:
     """`work` over `jobs` in threads (Pillow and hashlib let them run at once), results in order, with a progress bar."""
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(jobs), desc=title, unit="picture", mininterval=0.5) as bar:
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(jobs), desc=title, unit="picture", mininterval=0.5, disable=None) as bar:
         for start in range(0, len(jobs), BATCH):
             for result in pool.map(work, jobs[start : start + BATCH]):
                 bar.update()

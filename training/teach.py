@@ -33,12 +33,13 @@ from stylekit.adapters import apply, lora_file, lora_weights
 from stylekit.base import Base
 from stylekit.base_card import POCKET
 from stylekit.errors import SettingError, StyleError
+from stylekit.hand.hand import Hand
 from stylekit.images import GRID, open_picture, to_picture, to_tensor
 from stylekit.storage import digests
 from stylekit.storage.files import told
 from stylekit.storage.paths import PHOTOS_FOLDER, POCKET_FOLDER, STYLES_FOLDER
+from stylekit.style_picture import measured
 from stylekit.style_picture.general import FILE, Manner, PictureReader, load_general
-from stylekit.style_picture.measured import described, hand_of
 from stylekit.style_picture.picture import StylePicture
 from stylekit.styles import CARD_FILE, DIAL_FILE, Adapter, Style, StyleLibrary, card_text, read_style
 from stylekit.stylizer import Stylizer
@@ -50,7 +51,7 @@ from training.objective.objectives import Item, View
 from training.objective.perceptual import PerceptualLosses
 from training.objective.settings import ObjectiveSettings
 from training.pictures import data
-from training.style import card_pictures, records, samples, style_run
+from training.style import card_pictures, hanging, records, samples, style_run
 from training.style.records import AdapterUse
 from training.style.teaching_process import MOST_PICTURES, TeachingProgress, check, write_line
 from training.targets import picture_pairs
@@ -92,11 +93,13 @@ class _Clock:
     begun: float = dataclasses.field(default_factory=time.monotonic)
     spent: float = 0.0
 
-    def tell(self, cost: float, doing: str, step: int, loss: float | None = None, preview: Image.Image | None = None) -> TeachingProgress:
+    def tell(
+        self, cost: float, doing: str, step: int, loss: float | None = None, preview: Image.Image | None = None, hand: str = ""
+    ) -> TeachingProgress:
         self.spent += cost
         seconds = time.monotonic() - self.begun
         eta = seconds * max(0.0, self.total / self.spent - 1)
-        return TeachingProgress(doing=doing, step=step, total=self.steps, seconds=seconds, eta=eta, loss=loss, preview=preview)
+        return TeachingProgress(doing=doing, step=step, total=self.steps, seconds=seconds, eta=eta, loss=loss, preview=preview, hand=hand)
 
 
 def teach(
@@ -210,8 +213,10 @@ def _teach(
             "seconds": round(time.monotonic() - clock.begun, 1),
         }
         records.write_record(file.parent, settings, facts)
-        yield clock.tell(0, "Hanging it", steps)
-        _write_card(folder, _style(folder, title, pictures, manner.ground, steps, pairs))
+        found = [measured.measure(picture.picture) for picture in pictures]
+        hand = measured.hand_from(measured.pooled(found))
+        yield clock.tell(0, "Hanging it", steps, hand=measured.reason(found, hand))
+        _write_card(folder, _style(folder, title, pictures, manner.ground, steps, pairs, hand))
 
 
 def _pairs(base: Base, pictures: Sequence[StylePicture], ground: Ground, photos: Sequence[Path], count: int, seed: int) -> Iterator[View]:
@@ -226,7 +231,7 @@ def _pairs(base: Base, pictures: Sequence[StylePicture], ground: Ground, photos:
         yield View(start=both[0], target=both[1])
 
 
-def _style(folder: Path, title: str, pictures: Sequence[StylePicture], ground: Ground, steps: int, pairs: int) -> Style:
+def _style(folder: Path, title: str, pictures: Sequence[StylePicture], ground: Ground, steps: int, pairs: int, hand: Hand) -> Style:
     count = f"{len(pictures)} picture{'s' if len(pictures) > 1 else ''}"
     adapter = Adapter(
         base=POCKET,
@@ -241,7 +246,6 @@ def _style(folder: Path, title: str, pictures: Sequence[StylePicture], ground: G
         license="not stated",
         underpainting=ground,
     )
-    hand = hand_of([picture.picture for picture in pictures])
     return Style(
         name=folder.name,
         title=title,
@@ -253,7 +257,7 @@ def _style(folder: Path, title: str, pictures: Sequence[StylePicture], ground: G
         before=folder / card_pictures.BEFORE_FILE,
         dial=folder / DIAL_FILE,
         hand=hand,
-        drawn=described(hand),
+        drawn=measured.described(hand),
     )
 
 
@@ -271,6 +275,16 @@ def _clear_up(out: Path) -> None:
         match = STAGE.fullmatch(left.name)
         if match and (int(match[1]) == os.getpid() or not psutil.pid_exists(int(match[1]))):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _print(event: TeachingProgress, terminal: bool) -> None:
+    """How far it is: one line that is written over on a terminal, else a line for every tenth step and every stage that is no step."""
+    end = "" if terminal else "\n"
+    if terminal or not event.step or event.step % 10 == 0:
+        start = "\r\x1b[K" if terminal else ""
+        print(f"{start}{event.doing}; {event.seconds:.0f} s, about {event.eta:.0f} s to go", end=end, flush=True)
+    if event.hand:
+        print(("\n" if terminal else "") + event.hand)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -294,9 +308,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if args.json:
                     write_line(event)
                 elif isinstance(event, Style):
-                    print(f"\n{args.out / args.name} is the style {event.title}: the app has it from its next start.")
+                    print(f"{args.out / args.name} is the style {event.title}\n{hanging.closing(args.out / args.name)}")
                 else:
-                    print(f"\r\x1b[K{event.doing}; {event.seconds:.0f} s, about {event.eta:.0f} s to go", end="", flush=True)
+                    _print(event, sys.stdout.isatty())
     except StyleError as error:
         if args.json:
             write_line(str(error))

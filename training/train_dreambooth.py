@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run() -> None:
         description = (__doc__ or "").splitlines()[0]
         settings = config.parse(DreamBoothTraining, argv, "python -m training.train_dreambooth", description, defaults)
-        command.tell(f"difference to the base written to {train(settings)}")
+        train(settings)
 
     return command.run_script("train_dreambooth", run)
 

@@ -7,8 +7,9 @@ r"""Train a LoRA style adapter on any base in Stable Diffusion 1.x layout. Which
     python -m training.train_lora --config training/configs/sd15/monet.yaml --style-pictures DIR --out styles/monet/sd15
     accelerate launch --multi_gpu --num_processes 2 -m training.train_lora ...    (on CPUs: torchrun --nproc_per_node 2 -m ...)
 
-On the pocket base pictures of a style become pairs: the photos of this repository, or those of --photos, and what a teacher makes of them
-in the pictures' manner (see `training.targets.teacher`). --targets none leaves the teacher out, --photos none leaves only denoising.
+On the pocket base pictures of a style become pairs: the photos of this repository, or those of --photos, and the same photos in the palette
+and light that are measured from the pictures (see `training.targets.palette`). --targets teacher has a network paint them in the pictures'
+manner instead, --targets none leaves targets out, --photos none leaves only denoising.
 
 The loss is a weighted sum, whose every term is logged:
 
@@ -44,7 +45,7 @@ def train(settings: LoraTraining) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     def run() -> None:
         settings = config.parse(LoraTraining, argv, "python -m training.train_lora", (__doc__ or "").splitlines()[0], defaults)
-        command.tell(f"adapter written to {train(settings)}")
+        train(settings)
 
     return command.run_script("train_lora", run)
 

@@ -2,7 +2,8 @@
 
 Everything is read off small copies, so a painting and its photograph at any size give the same hand. Marks: the distance within which a
 picture keeps its colour, over places without strong contours (a variogram); its square goes with the width of strokes, which a picture
-of strokes of known width confirms. Flatness: how unevenly texture is spread, and how well eight colours do.
+of strokes of known width confirms. Flatness: how sharp edges are beside how far colours are from eight that stand for all. A print has hard
+edges between few colours; in a painting edges are softer, and one thing has many colours. A rim is left out, for scans have borders.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +25,8 @@ from stylekit.hand.fields import Fields
 from stylekit.hand.hand import MODEL, PHOTO, Hand
 from stylekit.hand.hatching import Hatching
 from stylekit.hand.linework.lines import Lines
+from stylekit.hand.linework.outlines import Outlines
+from stylekit.hand.linework.pattern import Pattern
 from stylekit.hand.palettes import hex_of
 from stylekit.hand.strokes import Strokes
 from stylekit.hand.tone import Tone
@@ -35,15 +39,20 @@ KEPT = 0.35  # of a place's variance: colour counts as kept below it
 WIDTH = 0.9  # units of a stroke, for each squared unit within which colour is kept
 MARKS = (5.5, 20.0)  # units; finer ones a small copy does not tell apart
 COLOURS = 8  # that a picture is summed up in
-FLAT = 0.48  # flatness from which a picture is drawn in fields
+RIM = 0.06  # of a side, left out
+SHARP = (0.012, 0.028)  # contrast of light at edges over how far colours are from the eight: of no print, of every one
+FLAT = 0.5  # flatness from which a picture is drawn in fields
 DRAWN = 10.0  # CIE Lab; hardly a colour of a drawing is farther from its paper's hue
 PAPER = 65.0  # CIE L; of a drawing's ground
 VIVID = np.array([1, 1.2, 1.2], np.float32)  # on CIE Lab: the mean of many colours is paler than they are
 LEAST_LINES = 0.05  # share of thin dark marks from which lines are drawn
+HELD = 60  # fields at the most between key lines
+BLACK = 14.0  # CIE L, of their ink at the most
 GAPS = 9  # pixels; what is darker than its surroundings and thinner is a line
 DARKER = 16.0  # CIE L by which a line is darker
+CONTOURS = 0.01  # share of thin dark marks beyond that of light ones from which they are contours, and not dabs beside dabs
 # of a hand on an adapter that has learned the palette: marks broad enough to be seen, which agree more; and little of the palette again
-BROADER, BROAD, AGREEING, TINT, PULL = 1.5, (10.0, 17.0), 0.1, 0.08, 0.3
+BROADER, BROAD, AGREEING, TINT, PULL = 1.5, (10.0, 17.0), 0.1, 0.08, 0.15
 VARIED = (0.8, 0.8, 0.6, 0.25)  # of the variation in light and hue that its layers have: the finest, which draw faces, hardly any
 BRIGHTER, LIGHTEST = 0.05, 0.92  # of light, 0..1: paintings have darkened with age
 THIN = Strokes(
@@ -59,7 +68,8 @@ SAMPLE = 20_000  # colours of a picture
 class Measures:
     """mark: width of strokes in units, 1/512 of the side of a square of the picture's area. coherence: 0..1, how much strokes side by side
     agree in direction. texture: contrast of light, 0..1, where it is calm. flat: 0..1. drawn: 0..1, whether it is a drawing in one ink on
-    paper. lines: share of the picture that thin dark marks cover; weight: their width in units. ink: their colour, CIE Lab.
+    paper. lines: share of the picture that thin dark marks cover; weight: their width in units. contours: the same less that of thin light
+    marks. ink: their colour, CIE Lab.
     colours: (n, 3) CIE Lab and shares: (n,) of all, from dark to light."""
 
     mark: float
@@ -69,12 +79,13 @@ class Measures:
     drawn: float
     lines: float
     weight: float
+    contours: float
     ink: tuple[float, float, float]
     colours: Floats
     shares: Floats
 
     def __post_init__(self) -> None:
-        numbers = (self.mark, self.coherence, self.texture, self.flat, self.drawn, self.lines, self.weight, *self.ink)
+        numbers = (self.mark, self.coherence, self.texture, self.flat, self.drawn, self.lines, self.weight, self.contours, *self.ink)
         if not all(math.isfinite(number) for number in numbers) or not len(self.colours):
             raise SettingError("A style picture's marks cannot be measured: give a picture that is not all of one colour.")
 
@@ -87,6 +98,22 @@ def described(hand: Hand) -> str:
     return f"Drawn by procedure {where}, at the size of the photo, with {tools}: {found}."
 
 
+def reason(found: Sequence[Measures], hand: Hand) -> str:
+    """Which hand was made of `found`, a picture each, and why; for people."""
+    names = {name for name, _ in hand.tools}
+    kind, what = "strokes", "flat"
+    if "hatching" in names:
+        kind, what = "hatching and lines", "drawn in one ink on paper"
+    elif "fields" in names:
+        kind = "flat fields and key lines" if "lines" in names else "flat fields"
+    elif "lines" in names:
+        kind = "strokes and contours"
+    count = sum(one.drawn > 0.5 if "hatching" in names else one.flat > FLAT for one in found)
+    some = f"{count or 'none'} of {len(found)} pictures" if len(found) > 1 else "the picture"
+    verb = "is" if count == 1 or len(found) == 1 or not count else "are"
+    return f"hand: {kind}, for {some} {verb} {'' if count or len(found) > 1 else 'not '}{what}"
+
+
 def hand_of(pictures: Sequence[Image.Image]) -> Hand:
     """The hand that draws as `pictures` are drawn."""
     return hand_from(pooled([measure(picture) for picture in pictures]))
@@ -95,7 +122,11 @@ def hand_of(pictures: Sequence[Image.Image]) -> Hand:
 def bold_hand_of(pictures: Sequence[Image.Image]) -> Hand:
     """The same for pictures whose palette a model has learned: its marks are broader, larger still where the eye does not go and quieter in
     faces, and it recolours less."""
-    found = pooled([measure(picture) for picture in pictures])
+    return bold_hand_from(pooled([measure(picture) for picture in pictures]))
+
+
+def bold_hand_from(found: Measures) -> Hand:
+    """As `bold_hand_of`, from what was measured."""
     mark = float(np.clip(BROADER * found.mark, *BROAD))
     hand = hand_from(dataclasses.replace(found, mark=mark, coherence=min(1.0, found.coherence + AGREEING)))
     tools = [(name, tuple(_bolder(one, i) for i, one in enumerate(some))) for name, some in hand.tools]
@@ -108,16 +139,17 @@ def measure(picture: Image.Image) -> Measures:
     factor = SIDE / math.sqrt(picture.width * picture.height)
     size = max(16, round(picture.width * factor)), max(16, round(picture.height * factor))
     small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    lab = to_lab(np.asarray(np.asarray(small, np.float32) / 255, np.float32))
+    across, down = (round(RIM * side) for side in size)
+    inside = small.crop((across, down, size[0] - across, size[1] - down))
+    lab = to_lab(np.asarray(np.asarray(inside, np.float32) / 255, np.float32))
     light = np.asarray(lab[..., 0] / 100, np.float32)
     colours, shares, error = _summed_up(lab)
     even = _contrast(light, 1.9)
-    calm, busy = (float(v) for v in np.quantile(even, [0.2, 0.8]))
-    flat = (_ramp(calm / max(busy, 1e-4), 0.30, 0.12) + _ramp(error, 7.0, 4.5)) / 2
+    flat = _ramp(float(np.quantile(even, 0.95)) / max(error, 1.0), *SHARP)
     hue = np.median(lab[..., 1:].reshape(-1, 2), 0)
     colourful = float(np.quantile(np.hypot(*np.moveaxis(lab[..., 1:] - hue, -1, 0)), 0.98))
     ground = float(colours[shares.argmax(), 0])
-    share, weight, ink = _lines(lab)
+    share, weight, contours, ink = _lines(lab)
     coherence = float(np.median(agreement(tensor(np.asarray(blur(light, 1.0) - blur(light, 5.0), np.float32), 10.0))))
     unit = SIDE / UNITS
     return Measures(
@@ -128,6 +160,7 @@ def measure(picture: Image.Image) -> Measures:
         drawn=float(colourful < DRAWN and ground > PAPER),
         lines=share,
         weight=weight / unit,
+        contours=contours,
         ink=ink,
         colours=colours,
         shares=shares,
@@ -180,10 +213,11 @@ def _poster(found: Measures) -> Hand:
     count = int(np.clip(60 + 2000 * found.texture, 60, 150))
     inks = " ".join(hex_of(np.asarray(colour * VIVID, np.float32)) for colour in found.colours)
     fields = Fields(palettes=(inks,), count=count, texture=2.0, rounding=1.3, details=0.5, apart=0.6, vivid=1.7, lift=4.0)
-    tools: list[tuple[str, tuple[object, ...]]] = [("fields", (fields,))]
-    if found.lines > 0.4 * LEAST_LINES:
-        tools.append(("lines", (_contours(found, density=0.5),)))
-    return Hand(tools=tuple(tools), colours=MODEL)
+    if found.lines <= 0.4 * LEAST_LINES:
+        return Hand(tools=(("fields", (fields,)),), colours=MODEL)
+    # where lines hold the things together, fields may be few and calm
+    fields = dataclasses.replace(fields, count=min(count, HELD), texture=3.0, rounding=1.8, figure=0.5, crumbs=6.0)
+    return Hand(tools=(("fields", (fields,)), *_key_lines(found)), colours=MODEL)
 
 
 def _brush(found: Measures) -> Hand:
@@ -216,9 +250,21 @@ def _brush(found: Measures) -> Hand:
             )
         )
     tools: list[tuple[str, tuple[object, ...]]] = [("tone", (_tone(found),)), ("strokes", tuple(layers))]
-    if found.lines > 1.6 * LEAST_LINES and agree > 0.2:
+    if found.lines > 1.6 * LEAST_LINES and found.contours > CONTOURS and agree > 0.2:
         tools.append(("lines", (_contours(found, density=0.22),)))
     return Hand(tools=tuple(tools), colours=MODEL)
+
+
+def _key_lines(found: Measures) -> tuple[tuple[str, tuple[object, ...]], ...]:
+    """The lines of a print, in its darkest ink: round the fields, inside them, and where there is texture."""
+    weight = float(np.clip(0.55 * found.weight, 1.2, 6))
+    ink = hex_of(np.array([min(found.ink[0], BLACK), *(0.4 * value for value in found.ink[1:])], np.float32))
+    common: dict[str, Any] = {"ink": ink, "opacity": 0.95}
+    return (
+        ("outlines", (Outlines(weight=round(1.15 * weight, 2), figure=0.5, taper=20.0, **common),)),
+        ("lines", (Lines(weight=round(weight, 2), density=0.5, taper=20.0, shortest=22.0, reach=0.9, calm=1.0, **common),)),
+        ("pattern", (Pattern(spacing=10.0, length=34.0, weight=round(0.9 * weight, 2), **common),)),
+    )
 
 
 def _contours(found: Measures, density: float) -> Lines:
@@ -302,16 +348,18 @@ def _contrast(light: Floats, size: float) -> Floats:
     return np.asarray(np.sqrt(blur(np.asarray((light - blur(light, size)) ** 2, np.float32), 3.0)), np.float32)
 
 
-def _lines(lab: Floats) -> tuple[float, float, tuple[float, float, float]]:
-    """(share of thin dark marks, their width in pixels, their colour in CIE Lab)."""
+def _lines(lab: Floats) -> tuple[float, float, float, tuple[float, float, float]]:
+    """(share of thin dark marks, their width in pixels, the share less that of light ones, their colour in CIE Lab)."""
     light = blur(np.ascontiguousarray(lab[..., 0]), 0.6)
-    thin = cv2.morphologyEx(light, cv2.MORPH_BLACKHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (GAPS, GAPS))) > DARKER
+    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (GAPS, GAPS))
+    thin, pale = (cv2.morphologyEx(light, kind, near) > DARKER for kind in (cv2.MORPH_BLACKHAT, cv2.MORPH_TOPHAT))
     if not thin.any():
-        return 0.0, 2.0, (15.0, 0.0, 0.0)
+        return 0.0, 2.0, 0.0, (15.0, 0.0, 0.0)
     depth = cv2.distanceTransform(thin.astype(np.uint8), cv2.DIST_L2, 3)
     ridge = thin & (depth >= cv2.dilate(depth, np.ones((3, 3), np.uint8)) - 1e-6)
     ink = np.median(lab[ridge], 0)
-    return float(thin.mean()), float(2 * depth[ridge].mean()), (float(ink[0]), float(ink[1]), float(ink[2]))
+    more = float(thin.mean()) - float(pale.mean())
+    return float(thin.mean()), float(2 * depth[ridge].mean()), more, (float(ink[0]), float(ink[1]), float(ink[2]))
 
 
 def _summed_up(lab: Floats) -> tuple[Floats, Floats, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import cv2
@@ -12,9 +13,11 @@ from PIL import Image
 from stylekit.errors import SettingError
 from stylekit.hand.fields import Fields
 from stylekit.hand.hand import Hand
+from stylekit.images import open_picture
 from stylekit.mix import StyleMix
 from stylekit.recipe import Recipe
-from stylekit.style_picture.measured import described, hand_of, measure, pooled
+from stylekit.storage.paths import STYLES_FOLDER
+from stylekit.style_picture.measured import FLAT, bold_hand_from, described, hand_from, hand_of, measure, pooled, reason
 from stylekit.style_picture.picture import StylePicture
 from stylekit.stylizer import Stylizer
 
@@ -79,6 +82,56 @@ def test_what_a_picture_is_made_of_chooses_the_tools() -> None:
     hatching = dict(pencil.tools)["hatching"][0]
     assert int(hatching.paper[1:3], 16) > 230 > 100 > int(hatching.ink[1:3], 16)
     assert "from the photo" in described(pencil)
+
+
+def printed(seed: int, rim: int = 0) -> Image.Image:
+    """Flat things in few colours with black outlines; rim: pixels of black round it, as of a scan."""
+    rng, canvas = np.random.default_rng(seed), np.full((360, 300, 3), (238, 222, 190), np.uint8)
+    inks = [(176, 70, 52), (70, 96, 120), (120, 130, 90), (238, 222, 190), (60, 60, 66)]
+    for _ in range(30):
+        centre, axes = (int(rng.integers(0, 300)), int(rng.integers(0, 360))), (int(rng.integers(14, 60)), int(rng.integers(14, 60)))
+        angle = float(rng.uniform(0, 180))
+        cv2.ellipse(canvas, centre, axes, angle, 0, 360, inks[rng.integers(len(inks))], -1, cv2.LINE_AA)
+        cv2.ellipse(canvas, centre, axes, angle, 0, 360, (24, 22, 26), 3, cv2.LINE_AA)
+    return Image.fromarray(np.pad(canvas, ((rim, rim), (rim, rim), (0, 0))))
+
+
+def test_a_print_is_flat_at_any_size_and_with_the_border_of_a_scan_and_paint_is_not() -> None:
+    for seed in range(3):
+        small = printed(seed).resize((200, 240), Image.Resampling.LANCZOS)
+        assert min(measure(picture).flat for picture in (printed(seed), printed(seed, rim=12), small)) > FLAT
+        assert measure(dabs(9, seed=seed)).flat < FLAT / 2
+        # the border of a scan does not make paint a print
+        assert measure(Image.fromarray(np.pad(np.asarray(dabs(9, seed=seed)), ((16, 16), (16, 16), (0, 0))))).flat < FLAT / 2
+
+
+@pytest.mark.parametrize(("style", "flat"), [("monet", False), ("vangogh", False), ("ukiyoe", True)])
+def test_real_prints_are_flat_and_real_paintings_are_not(style: str, flat: bool) -> None:
+    found = [measure(open_picture(path)) for path in sorted((STYLES_FOLDER / style / "paintings").iterdir())]
+    assert [one.flat > FLAT for one in found] == [flat] * len(found)
+    assert len(found) == 2
+
+
+def test_most_pictures_decide_and_which_hand_is_said_with_the_reason() -> None:
+    many = [measure(picture) for picture in (printed(0), printed(1), dabs(9))]
+    prints = bold_hand_from(pooled(many))
+    assert tools(prints) == ["fields", "outlines", "lines", "pattern"]
+    assert reason(many, prints) == "hand: flat fields and key lines, for 2 of 3 pictures are flat"
+    ink = dict(prints.tools)["outlines"][0].ink
+    assert max(int(ink[i : i + 2], 16) for i in (1, 3, 5)) < 60
+    some = [measure(dabs(9, seed=seed)) for seed in range(2)]
+    assert reason([*some, many[0]], hand_from(pooled([*some, many[0]]))) == "hand: strokes, for 1 of 3 pictures is flat"
+    assert reason(some, hand_from(pooled(some))) == "hand: strokes, for none of 2 pictures is flat"
+    assert reason(some[:1], hand_from(some[0])) == "hand: strokes, for the picture is not flat"
+    pencil = measure(drawing())
+    assert reason([pencil], hand_from(pencil)) == "hand: hatching and lines, for the picture is drawn in one ink on paper"
+
+
+def test_contours_are_drawn_where_dark_marks_outweigh_light_ones() -> None:
+    found = dataclasses.replace(measure(dabs(9)), lines=0.12, coherence=0.4)
+    with_them, without = (tools(hand_from(dataclasses.replace(found, contours=contours))) for contours in (0.02, 0.0))
+    assert "lines" in with_them
+    assert "lines" not in without
 
 
 def test_several_pictures_give_the_middle_of_all_in_any_order() -> None:

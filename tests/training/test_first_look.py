@@ -73,6 +73,19 @@ def test_a_mistake_is_told_before_anything_slow(flags: list[str], words: str, re
     assert sorted(path.name for path in tmp_path.iterdir()) == ["art"]
 
 
+def test_another_group_of_the_pictures_wants_a_place_of_its_own(refusal: Callable[..., str], tmp_path: Path) -> None:
+    out = tmp_path / "styles" / "mine" / "pocket"
+    out.mkdir(parents=True)
+    (out / "pytorch_lora_weights.safetensors").write_bytes(b"")
+    (out / "training.json").write_text('{"settings": {"group": 1}}')
+    assert "holds the style of group 1, and group is 2: give another --style and --out, or --overwrite" in refusal("--group", "2")
+    (tmp_path / "work" / CHECKPOINTS).mkdir(parents=True)
+    (tmp_path / "work" / CHECKPOINTS / "step-1.pt").write_bytes(b"")
+    (tmp_path / "work" / first_look.RUN_FILE).write_text('{"kind": "lora", "group": 3}')
+    said = refusal("--group", "2", "--overwrite")
+    assert "work holds the style of group 3, and group is 2: give another --style and --out, or --work" in said
+
+
 def test_several_mistakes_have_one_answer(refusal: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     said = refusal("--resolution", "100", "--photos", "nowhere", "--out", str(tmp_path / "file" / "a" / "b"))
@@ -140,7 +153,6 @@ def test_settings_are_read_and_looked_at_without_torch() -> None:
 def test_one_process_speaks_for_all(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("RANK", "1")
     assert train_lora.main(["--rnak", "4"]) == 2
-    command.tell("adapter written")
     assert capsys.readouterr() == ("", "")
 
 

@@ -17,6 +17,7 @@ from training.pictures import data, groups, licences, pictures
 from training.style import training_set
 from training.targets import pairs, palette
 from training.targets.names import MEASURED
+from training.targets.procedural import to_rgb
 
 
 def test_what_is_unlike_is_parted_and_what_is_alike_is_not() -> None:
@@ -56,8 +57,11 @@ def test_pictures_of_two_kinds_are_two_groups_and_one_is_chosen(tmp_path: Path) 
     assert "2 groups by palette and mark, of 5, 5" in said[0]
     assert "--group 1" in said[0]
     assert Image.open(tmp_path / "groups.png").height > groups.SHOWN_SIDE
+    Settings.group = training_set.TOGETHER
+    assert set(training_set._group(paths, Settings, said.append)) == set(paths)  # type: ignore[arg-type]
+    assert len(said) == 1
     Settings.group = 3
-    with pytest.raises(StyleError, match="group is 3, and the pictures fall into 2: choose from 1 to 2"):
+    with pytest.raises(StyleError, match="group is 3, and the pictures fall into 2: choose from 1 to 2, or 0 for all together"):
         training_set._group(paths, Settings, said.append)  # type: ignore[arg-type]
 
 
@@ -75,6 +79,19 @@ def test_a_measured_palette_follows_the_pictures() -> None:
     assert palette.measured_manner(flat).steps > 0 == palette.measured_manner(vivid).steps
     with pytest.raises(StyleError, match="needs pictures"):
         palette.measured_manner([])
+
+
+def test_light_is_as_warm_as_the_pictures_have_it() -> None:
+    lab = np.dstack([np.tile(np.linspace(10, 95, 120, dtype=np.float32), (90, 1)), *np.zeros((2, 90, 120), np.float32)])
+    rng, found = np.random.default_rng(0), []
+    for light in (14.0, 4.0, -14.0):  # CIE b of the light parts
+        lab[..., 2] = np.where(lab[..., 0] > 55, light, -10) + rng.normal(0, 8, lab.shape[:2])
+        found.append(palette.measured_manner([to_rgb(lab).round().astype(np.uint8)]))
+    warm, mixed, cool = found
+    assert warm.warm > mixed.warm > cool.warm == 0
+    assert warm.turn < mixed.turn < cool.turn  # from a lighter tone on
+    assert warm.ground == palette.PRIMED
+    assert cool.ground == 0
 
 
 def test_a_photo_stands_for_many_and_each_is_the_same_every_time() -> None:

@@ -38,6 +38,7 @@ from training.pictures import data, pictures
 from training.style import lora, style_run, training_set
 from training.style.lora_settings import LoraTraining
 from training.style.records import AdapterUse, write_card
+from training.style.samples import MARGIN
 
 PHOTOS = ROOT / "assets" / "photos"
 SMALL = {
@@ -123,7 +124,7 @@ def test_from_a_prepared_folder_to_a_style_in_the_app(art: Path, tmp_path: Path,
     assert [("style_weight" in line["terms"]) for line in lines] == [False] * 4 + [True] * 2
     assert [line["step"] for line in lines if "held_out" in line] == [3, 6]
     grid = Image.open(tmp_path / "work" / "samples" / "step-000006.png")
-    assert grid.size == (4 * 68 - 4, 3 * 68 - 4)
+    assert grid.size == (MARGIN + 4 * 68 - 4, 3 * 68 - 4)
     record = json.loads((path.parent / "training.json").read_text())
     assert (record["mode"], record["pictures"], record["settings"]["rank"], record["base"]) == ("style", 2, 2, "pocket")
     assert str(tmp_path) not in (path.parent / "training.json").read_text()
@@ -244,7 +245,9 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(art: Path, tmp
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("2 x 1 x 2 samples a step") == 1  # only the main process talks
-    assert done.stdout.rstrip().splitlines()[-1] == f"adapter written to {tmp_path / 'two' / WEIGHTS_FILE}"
+    *_, said, why = done.stdout.rstrip().splitlines()
+    assert said == f"adapter written to {tmp_path / 'two' / WEIGHTS_FILE}"
+    assert why.startswith("without a style card, for it lies in ")
     assert done.stdout.count("adapter written") == 1
     assert "arning" not in done.stderr, done.stderr[-3000:]
     two = weights(tmp_path / "two" / WEIGHTS_FILE)

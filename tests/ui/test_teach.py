@@ -78,6 +78,7 @@ def test_a_lesson_is_followed_and_ends_with_a_style(events: list[TeachingProgres
     assert first.preview
     assert max(lesson.step for lesson in rest) == 2
     assert any(lesson.preview and lesson.step == 2 for lesson in rest)
+    assert [lesson.hand.split(",")[0].startswith("hand: ") for lesson in rest if lesson.hand] == [True]
     done = [lesson.done for lesson in (first, *rest)]
     assert all(0 < value <= 1 for value in done)
     assert [path.name for path in out.iterdir()] == ["mine"]

@@ -55,7 +55,7 @@ def kept_each(path: Path, makes: Callable[[], Sequence[Callable[[], T]]], title:
         there = sum(1 for _ in folder.glob("*.pt")) if folder.is_dir() else 0
         if there:
             tqdm.write(f"going on with {title}: {there} of {len(jobs)} are there")
-        return [kept(folder / f"{i:06d}.pt", job) for i, job in enumerate(tqdm(jobs, desc=title, mininterval=5))]
+        return [kept(folder / f"{i:06d}.pt", job) for i, job in enumerate(tqdm(jobs, desc=title, mininterval=5, disable=None))]
 
     values = kept(path, make)
     shutil.rmtree(folder, ignore_errors=True)

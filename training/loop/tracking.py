@@ -51,7 +51,7 @@ def follow(
     every = settings.sample_interval
     if sample and every and not (folder / "samples" / _sample_name(0)).is_file():
         _keep_sample(accelerator, sample(), folder, 0, tqdm.write)  # even where a run goes on: what it saved is not read yet
-    bar = tqdm(total=settings.steps, desc=name, mininterval=5, unit="step", smoothing=0.1)
+    bar = tqdm(total=settings.steps, desc=name, mininterval=5, unit="step", smoothing=0.1, disable=None)
     try:
         for done in steps:
             last = done.step
@@ -154,7 +154,7 @@ def _sample_name(step: int) -> str:
 
 def _keep_sample(accelerator: Accelerator, grid: Image.Image, folder: Path, step: int, say: Callable[[str], object]) -> None:
     try:
-        say(f"step {step} in pictures: {save_png(grid, folder / 'samples' / _sample_name(step))}")
+        say(f"step {step} in pictures: {save_png(grid, folder / 'samples' / _sample_name(step))} (the adapter alone, without the hand)")
     except PictureError as error:  # a picture less is no reason to stop
         say(f"no sample: {error}")
     pixels = {"samples": np.asarray(grid)[None]}

@@ -143,7 +143,7 @@ def _encode(
     encoded: list[list[torch.Tensor]] = []
     enlarged = 0
     with torch.inference_mode():
-        for i, source in enumerate(tqdm(paths, desc="latents", mininterval=5)):
+        for i, source in enumerate(tqdm(paths, desc="latents", mininterval=5, disable=None)):
             picture = _open_large_enough(source, size, say)
             if picture is None:
                 encoded.append([])
@@ -209,7 +209,7 @@ def export_dataset(
             rows = rows.cast_column(column, Encoded(decode=False))
         captions = []
         with told(folder), whole_folder(folder) as part:
-            for i, row in enumerate(tqdm(rows, desc=name, mininterval=5)):
+            for i, row in enumerate(tqdm(rows, desc=name, mininterval=5, disable=None)):
                 file = _write_encoded(row[image], part / "images" / f"{i:06d}")
                 if target:
                     _write_encoded(row[target], part / "targets" / f"{i:06d}")

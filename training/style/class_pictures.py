@@ -81,7 +81,7 @@ def _fill(folder: Path, count: int, make: Callable[[int], Image.Image], say: Say
     if lacking > 0:
         say(f"{len(there)} class pictures in {folder}; the base makes {lacking} more")
         free = (path for i in range(10**6) if not (path := folder / f"class-{i:06d}.png").exists())
-        for _ in tqdm(range(lacking), desc="class pictures", mininterval=5):
+        for _ in tqdm(range(lacking), desc="class pictures", mininterval=5, disable=None):
             path = next(free)
             there.append(images.save_png(make(int(path.stem.removeprefix("class-"))), path))
     return sorted(there)[:count]

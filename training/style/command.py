@@ -19,12 +19,6 @@ def is_first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def tell(text: str) -> None:
-    """Print it, in the first process."""
-    if is_first():
-        print(text)
-
-
 def run_script(name: str, run: Callable[[], object]) -> int:
     """The exit code of `run`, with what a user can mend told in one sentence, once."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the processor to others; read when torch is loaded

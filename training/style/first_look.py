@@ -22,7 +22,7 @@ from training.loop.settings import CHECKPOINTS
 from training.style import records
 from training.style.command import is_first
 from training.style.settings import StyleTraining
-from training.targets.names import MEASURED, PALETTE, PALETTES, PROCEDURE, PROCEDURES, TEACHER
+from training.targets.names import MEASURED, OF_A_GROUP, PALETTE, PALETTES, PROCEDURE, PROCEDURES, TEACHER
 
 FILES = {LORA: WEIGHTS_FILE, DREAMBOOTH: "dreambooth.safetensors"}  # the second as its module has it, which needs torch
 RUN_FILE = "run.json"  # in the work folder: which run it is of
@@ -57,7 +57,9 @@ def look(settings: StyleTraining, kind: str, more: Mapping[str, Path] | None = N
 def sign(settings: StyleTraining, kind: str) -> None:
     """Write into the work folder which run it is of."""
     with whole(settings.folder / RUN_FILE) as part:
-        part.write_text(json.dumps({"kind": kind, "identity": config.identity(settings)}, indent=1) + "\n", encoding="utf-8")
+        part.write_text(
+            json.dumps({"kind": kind, "group": settings.group, "identity": config.identity(settings)}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 def _places(settings: StyleTraining, file: str, more: Mapping[str, Path]) -> Iterator[str]:
@@ -158,6 +160,14 @@ def _earlier(settings: StyleTraining, kind: str, adapter: Path) -> Iterator[str]
     record = _read(adapter.with_name(records.RECORD_FILE)) if adapter.is_file() and not settings.overwrite else {}
     written = _differences(_as_identity(record, settings), ours, lengths)
     fresh = _fresh(settings.folder)
+    groups = [("work", settings.folder, run.get("group")), ("out", adapter, record.get("settings", {}).get("group"))]
+    for name, place, group in groups if settings.targets in OF_A_GROUP else ():
+        if group not in (None, settings.group):
+            yield (
+                f"{place} holds the style of group {group}, and group is {settings.group}: give another --style and --out, "
+                + (f"or --work {fresh}." if name == "work" else "or --overwrite.")
+            )
+            return
     if other_kind or differs:
         why = f"a run of {run['kind']}" if other_kind else f"a run with other settings ({differs})"
         back = "" if other_kind else "set it back, or "

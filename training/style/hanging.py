@@ -60,9 +60,10 @@ def closing(folder: Path) -> str:
     """The commands to try the style in `folder` and to push it."""
     ours = folder.resolve().parent == STYLES_FOLDER
     page = "" if ours else f"STYLEKIT_STYLES={folder.parent} "
+    alone = "" if ours else f"   (with the styles of {folder.parent} in place of the gallery's)"
     chosen = f"--style {folder.name}" if ours else f"--add {folder}"
     return (
-        f"try it on the page:  {page}python app.py\n"
+        f"try it on the page:  {page}python app.py{alone}\n"
         f"or on a photo:       python -m stylekit photo.jpg {chosen} --out {folder.name}.png\n"
         f"give it to others:   python -m training.push {folder.name if ours else folder} --repo OWNER/NAME"
     )

@@ -1,4 +1,4 @@
-"""Sample grids: a row of photos, and below it the same photos in the style as it is by now, a row for each strength."""
+"""Sample grids: a row of photos, and below it the same as the adapter paints them by now, without a hand, a row for each strength."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from training.style.records import AdapterUse
 Dial = Callable[[float], AbstractContextManager[torch.Tensor]]  # within it the adapter has this scale; gives the prompt's embedding
 
 STRENGTHS = (0.5, 1.0)
+MARGIN = 48  # pixels, for the words beside the rows
 NAME = "sample"  # what the plan calls the style
 
 
@@ -31,7 +32,7 @@ def sample_grid(
     """The grid, each picture `side` x `side` pixels, worked with the adapter in ``base.unet`` as the app would at each of `STRENGTHS`."""
     squares = [ImageOps.fit(photo, (side, side), Image.Resampling.LANCZOS) for photo in photos]
     rows = [squares] + [[as_the_app(base, dial, photo, strength, use, precision, seed) for photo in squares] for strength in STRENGTHS]
-    return contact_sheet(rows)
+    return contact_sheet(rows, names=["photo", *(f"{strength:g}" for strength in STRENGTHS)], margin=MARGIN)
 
 
 def as_the_app(base: Base, dial: Dial, photo: Image.Image, strength: float, use: AdapterUse, precision: str, seed: int) -> Image.Image:

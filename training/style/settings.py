@@ -51,7 +51,10 @@ class StyleTraining(ObjectiveSettings):
     )
     style_pictures: Path | None = setting(None, "folder of pictures of the style", free=True)
     group: int = setting(
-        1, "which group of style_pictures that look alike, 1 the largest, palette:measured and teacher follow", free=True, allowed=FROM_ONE
+        1,
+        "which group of style_pictures that look alike palette:measured and teacher follow: 1 the largest, 0 all together",
+        free=True,
+        allowed=FROM_ZERO,
     )
     dataset: str | None = setting(None, "data set instead of the folder: OWNER/NAME on the Hub, or a folder", free=True)
     dataset_split: str = setting("train", "split of the data set", free=True)

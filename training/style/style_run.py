@@ -27,7 +27,8 @@ from stylekit.hand.hand import Hand
 from stylekit.images import GRID
 from stylekit.storage import digests
 from stylekit.storage.paths import PHOTOS_FOLDER
-from stylekit.style_picture.measured import bold_hand_of, described, hand_of
+from stylekit.style_picture import measured
+from stylekit.style_picture.measured import described
 from stylekit.styles import LORA, Style
 from training.loop import claims, config, interrupts, loop, tracking
 from training.loop.loop import Compute, Draw
@@ -162,8 +163,15 @@ def _train(settings: Settings, method: Method[Settings], accelerator: Accelerato
         with loop.averaged(trainee.model, average):
             ours = hanging.written(settings.out)
             write(base, settings, training_set, base_digest, run, adapter, trainee)
+        say(f"adapter written to {adapter}")
+        if not card and settings.card is None:
+            places = "/".join(adapter.resolve().parts[-4:-1])
+            say(f"without a style card, for it lies in {places}: --out styles/NAME/KIND, or --card, writes one, and the app shows it then")
         if card:
-            say(hanging.hang(card, settings, adapter, first_card(settings, training_set, adapter, use, method), ours))
+            hand, why = measured_hand(settings, training_set)
+            if why:
+                say(why)
+            say(hanging.hang(card, settings, adapter, first_card(settings, training_set, adapter, use, method, hand), ours))
     accelerator.end_training()
     return adapter
 
@@ -290,7 +298,9 @@ def write(
     records.write_record(settings.out, settings, facts)
 
 
-def first_card(settings: StyleTraining, training_set: TrainingSet, adapter: Path, use: AdapterUse, method: Method) -> Style:
+def first_card(
+    settings: StyleTraining, training_set: TrainingSet, adapter: Path, use: AdapterUse, method: Method, hand: Hand | None
+) -> Style:
     """The style as a first card has it, honest about how it was made. Its pictures are not there yet."""
     made = {
         "pairs": f"{method.title} trained on {len(training_set.items)} pairs of photo and target ({settings.targets or settings.dataset}).",
@@ -300,7 +310,6 @@ def first_card(settings: StyleTraining, training_set: TrainingSet, adapter: Path
     }[settings.mode]
     folder = adapter.resolve().parent.parent
     title = folder.name.replace("-", " ").replace("_", " ").capitalize()
-    hand = measured_hand(settings, training_set)
     entry = dataclasses.replace(
         use.card,
         base=ALIASES.get(settings.base, settings.base),
@@ -322,8 +331,12 @@ def first_card(settings: StyleTraining, training_set: TrainingSet, adapter: Path
     )
 
 
-def measured_hand(settings: StyleTraining, training_set: TrainingSet) -> Hand | None:
-    """The hand that the pictures of the style ask for; None without such pictures, or on a base whose own marks are fine enough."""
-    found = list(pictures.usable(training_set.style, MOST_MEASURED))
-    measured = bold_hand_of if settings.targets == MEASURED else hand_of
-    return measured(found) if found and ALIASES.get(settings.base, settings.base) == POCKET else None
+def measured_hand(settings: StyleTraining, training_set: TrainingSet) -> tuple[Hand | None, str]:
+    """The hand that the pictures of the style ask for, and why; None without them, or on a base whose own marks are fine enough."""
+    if ALIASES.get(settings.base, settings.base) != POCKET:
+        return None, ""
+    found = [measured.measure(picture) for picture in pictures.usable(training_set.style, MOST_MEASURED)]
+    if not found:
+        return None, ""
+    hand = (measured.bold_hand_from if settings.targets == MEASURED else measured.hand_from)(measured.pooled(found))
+    return hand, measured.reason(found, hand)

@@ -43,7 +43,8 @@ _turn = threading.Lock()
 class TeachingProgress:
     """How far it is. doing: what is being done, for people. step, total: of the training, 0 before it. seconds, eta: spent, and to go.
 
-    loss: of the step, None outside the training. preview: a photo in the style as it is by now, at some of the steps.
+    loss: of the step, None outside the training. preview: a photo in the style as it is by now, at some of the steps. hand: once, which
+    hand was measured from the pictures, and why.
     """
 
     doing: str
@@ -53,6 +54,7 @@ class TeachingProgress:
     eta: float
     loss: float | None = None
     preview: Image.Image | None = None
+    hand: str = ""
 
     @property
     def done(self) -> float:

@@ -19,11 +19,11 @@ from training.objective.objectives import Item, View
 from training.pictures import data, groups, licences, pictures
 from training.pictures.pictures import PictureSet, Say
 from training.style.settings import StyleTraining
-from training.targets.names import MEASURED, PALETTE, TEACHER
+from training.targets.names import MEASURED, OF_A_GROUP, PALETTE, TEACHER
 from training.targets.pairs import load_pairs, load_recoloured_pairs, load_taught_pairs
 from training.targets.teacher import teacher_version
 
-OF_A_GROUP = (MEASURED, TEACHER)  # targets made after pictures that are alike
+TOGETHER = 0  # the group of all pictures
 STYLE_VIEWS = 2  # squares out of each picture of the style that the teacher is shown as content
 CONTENT_SIZE = 2  # crops that a photo measures in transfer: it is as large as the app works it, and as the style is judged
 
@@ -176,15 +176,21 @@ def _pairs(
 def _group(paths: Sequence[Path], settings: StyleTraining, say: Say) -> tuple[Path, ...]:
     """Those of `paths` that are alike, of the group that is asked for; the groups are said, and laid out in a picture."""
     found = groups.groups(paths, settings.folder)
+    if settings.group == TOGETHER:
+        return tuple(path for path in paths if any(path in part for part in found))
     if settings.group > len(found):
-        raise StyleError(f"group is {settings.group}, and the pictures fall into {len(found)}: choose from 1 to {len(found)}.")
+        raise StyleError(
+            f"group is {settings.group}, and the pictures fall into {len(found)}: choose from 1 to {len(found)}, "
+            f"or {TOGETHER} for all together."
+        )
     if len(found) > 1:
         sizes = [len(one) for one in found]
         others = " or ".join(f"--group {i + 1}" for i in range(len(found)) if i + 1 != settings.group)
         sheet = groups.sheet(found, settings.folder)
         say(
             f"the pictures fall into {len(found)} groups by palette and mark, of {', '.join(map(str, sizes))} (a row each in {sheet}): "
-            f"the style is that of group {settings.group}; {others} and another --style make one of the rest"
+            f"the style is that of group {settings.group}; {others} and another --style make one of the rest, "
+            f"--group {TOGETHER} keeps all together"
         )
     return tuple(found[settings.group - 1]) if found else ()
 

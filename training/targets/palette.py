@@ -39,6 +39,9 @@ COOL, WARM = (4.0, -14.0), (3.0, 16.0)  # (a, b) of shade and light where painti
 SKY_TURN = 0.92  # light above which a grey of the sky is made warm
 CAST = 0.5  # of a cast of light, or of old varnish, that is taken away
 OPENED = 6.0  # CIE L; paintings have darkened with age
+LIGHT_FROM, GROUND_FROM = 0.6, 0.92  # ranks of tone from which paintings' light, and their lightest parts, are measured
+MOST_WARM = 0.8  # of the paintings' warm light that greys get
+PRIMED, PAPER = 4.0, 15.0  # CIE b, the most that the ground of a painting and of a flat picture shows in the lightest parts
 EVEN = 6  # tones of flat pictures
 STEPPED = 0.6  # how far tones go to even ones, where a manner has steps
 
@@ -110,23 +113,36 @@ class Palette:
 
 
 def measured_manner(paintings: Sequence[Picture]) -> Manner:
-    """How `paintings` want to be followed: their light, darkest and lightest tones, and even tones where they are flat."""
+    """How `paintings` want to be followed: their light, darkest and lightest tones, even tones where they are flat, how warm their light is
+    and from which tone on, how yellow their ground, and how few their hues.
+
+    From the shipped sets it reads about what was chosen for them by eye: `warm` 0.4 and `turn` 0.66 of Monet, 0.75 and 0.55 of Van Gogh.
+    """
     if not paintings:
         raise StyleError("A palette needs pictures of the style: name a folder that holds some.")
     found = pooled([measure(Image.fromarray(painting)) for painting in paintings])
     cumulated = np.cumsum(found.shares)
     middle = float(found.colours[np.searchsorted(cumulated, 0.5).clip(0, len(cumulated) - 1), 0])
+    rng = np.random.default_rng(0)
+    colours = np.concatenate([rng.permutation(to_lab(painting).reshape(-1, 3))[:EACH] for painting in paintings])
+    rank, _, chroma = polar(colours)
+    _, glow = poles(colours)
+    light = colours[rank > LIGHT_FROM, 1:].mean(0)
+    warm = float(np.clip(light @ glow / max(float(glow @ glow), 1), 0, MOST_WARM))
+    alike = float(np.hypot(*colours[:, 1:].mean(0)) / max(float(chroma.mean()), 1))
+    flat = found.flat > FLAT
     return Manner(
         light=float(np.clip(middle + OPENED, 50, 66)),
-        low=float(np.clip(0.7 * found.colours[0, 0], 10, 28)),
-        high=float(np.clip(found.colours[-1, 0] + OPENED, 86, 97)),
-        cool=0.9,
-        warm=0.7,
-        pigments=0.8,
+        low=float(np.clip(found.colours[0, 0], 12, 24)),
+        high=float(np.clip(found.colours[-1, 0] + OPENED, 93, 97)),
+        cool=1.0,
+        warm=warm,
+        turn=float(np.clip(0.79 - 0.32 * warm, 0.54, 0.76)),
+        pigments=float(np.clip(alike, 0.4, 0.9)),
         chroma=1.15,
-        ground=4,
+        ground=float(np.clip(colours[rank > GROUND_FROM, 2].mean(), 0, PAPER if flat else PRIMED)),
         skin=0.6,
-        steps=EVEN if found.flat > FLAT else 0,
+        steps=EVEN if flat else 0,
     )
 
 

@@ -23,7 +23,7 @@ from stylekit.styles import CARD_FILE, Style, read_style, toml_lines
 
 DRAWN, MODEL = "drawn", "the model alone"
 WAYS = {"hand": DRAWN, "lora": MODEL, "dreambooth": MODEL}
-SHOWN = {"ssim": "SSIM", "lpips": "LPIPS", "fid": "FID", "seconds": "Seconds"}
+SHOWN = {"ssim": "SSIM", "lpips": "LPIPS", "fid": "FID"}  # no seconds: they are the machine's as much as the style's
 TWIN = "-dreambooth"  # at the end of the names of styles that are measured as their twin's
 REPORT_FILE = "report.json"
 

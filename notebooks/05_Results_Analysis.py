@@ -265,7 +265,7 @@ if not FULL:
 # %% [markdown]
 # - Every LoRA that ships is less than half as large as a DreamBooth file; on the pocket base their numbers are alike.
 # - The classical network is the fastest and reaches most of a style, by the kind of numbers that it was trained on.
-# - No finished picture keeps SSIM over 0.7 at full strength: strokes, lines and dots are change to SSIM. The strength dial is there to choose.
+# - No finished picture keeps SSIM over 0.7 at full strength: strokes, lines and dots are change to SSIM. The dial is there to choose.
 # - What the hand has drawn viewers scored two points and more above the model alone, and below real works.
 #
 # Longer, with pictures: [results.md](../docs/results.md) and [the report](../docs/report/report.md).

@@ -31,7 +31,7 @@ from stylekit.styles import StyleLibrary, read_style
 from stylekit.stylizer import Stylizer
 from tests.training.test_loop import small_disk
 from training import train_lora
-from training.loop import config, interrupts, loop, tracking
+from training.loop import config, interrupts, loop
 from training.objective import objectives, perceptual
 from training.objective.objectives import Item, View
 from training.pictures import data, pictures
@@ -129,11 +129,8 @@ def test_from_a_prepared_folder_to_a_style_in_the_app(art: Path, tmp_path: Path,
     assert (record["mode"], record["pictures"], record["settings"]["rank"], record["base"]) == ("style", 2, 2, "pocket")
     assert str(tmp_path) not in (path.parent / "training.json").read_text()
     assert record["terms"]["l2"] > 0
-    curve = record["curve"]
-    assert [point["step"] for point in curve] == [1, 2, 3, 4, 5, 6]
-    assert [point["step"] for point in curve if "held_out" in point] == [3, 6]
-    assert [point["loss"] for point in curve] == pytest.approx([line["loss"] for line in lines], abs=1e-5)
-    assert len(tracking.curve(tmp_path / "work", points=4)) == 4
+    assert [point["loss"] for point in record["curve"]] == pytest.approx([line["loss"] for line in lines], abs=1e-5)
+    assert [point["step"] for point in record["curve"] if "held_out" in point] == [3, 6]
 
 
 def test_pairs_lower_the_loss_and_resume_bit_for_bit(tmp_path: Path) -> None:

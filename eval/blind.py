@@ -41,6 +41,7 @@ PAINT_SIDE = 1024  # pixels; long side at which pictures are made, by default
 PAGE = (1600, 1200)  # pixels that a page may be wide and high
 GAP, LINE = 16, 34  # pixels between pictures, and of a line of text
 LETTERS = string.ascii_uppercase
+PHOTO = "photo"  # what stands over the photo of a page
 INK = "#222222"
 ART_SEEN = 32  # pictures of a style that the classical network is driven by, where no reference says what it sees
 README = """Score every picture of every page from 1 (bad) to 10 (first class) as a picture in the style that the page names, in
@@ -124,11 +125,19 @@ def plan_pages(photos: Sequence[Path], styles: Sequence[str], candidates: Sequen
 
 
 def make_pages(
-    key: Key, photos: Sequence[Path], candidates: Sequence[Candidate], titles: Mapping[str, str], out: Path, key_file: Path, size: int
+    key: Key,
+    photos: Sequence[Path],
+    candidates: Sequence[Candidate],
+    titles: Mapping[str, str],
+    out: Path,
+    key_file: Path,
+    size: int,
+    shown: bool = False,
 ) -> Iterator[int]:
     """Write the pages of `key` and a sheet for answers into the folder `out`, and the key to `key_file`; the number of every page done.
 
-    titles: style -> what a page calls it. size: long side at which pictures are made. Nothing is there until all is.
+    titles: style -> what a page calls it. size: long side at which pictures are made. shown: whether a page shows the photo too, first and
+    without a letter. Nothing is there until all is.
     """
     _refuse_present(out, key_file)
     by_name, by_candidate = {path.name: path for path in photos}, {candidate.name: candidate for candidate in candidates}
@@ -138,7 +147,8 @@ def make_pages(
             photo = open_picture(by_name[page.photo])
             photo = photo.resize(working_size(photo.size, size), Image.Resampling.LANCZOS)
             made = {label: by_candidate[name].make(photo, page.photo, page.style, places[page.page]) for label, name in page.labels.items()}
-            drawn = draw_page(f"Page {page.page}: {titles[page.style]}", made, photo.size)
+            pictures = {PHOTO: photo, **made} if shown else made
+            drawn = draw_page(f"Page {page.page}: {titles[page.style]}", pictures, photo.size)
             drawn.save(aside / page.file, format="JPEG", quality=92, subsampling=0)
             yield page.page
         write_sheet(key, aside / ANSWERS_FILE)
@@ -253,7 +263,9 @@ def make(args: argparse.Namespace) -> int:
         for style in styles:
             if why := candidate.lacks(style):
                 print(f"{candidate.name} is not on the pages of {style}: {why}", file=sys.stderr)
-    for _ in tqdm(make_pages(key, photos, candidates, titles, args.out, key_file, args.size), total=len(key.pages), desc="pages"):
+    for _ in tqdm(
+        make_pages(key, photos, candidates, titles, args.out, key_file, args.size, args.show_photo), total=len(key.pages), desc="pages"
+    ):
         pass
     print(f"{args.out}: {len(key.pages)} pages and {ANSWERS_FILE}, for the viewers. {key_file}: the key, not for them.")
     return 0
@@ -286,6 +298,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     pages.add_argument("--seed", type=int, default=0, help="of every order")
     pages.add_argument("--size", type=int, default=PAINT_SIDE, help=f"long side at which pictures are made (default: {PAINT_SIDE})")
+    pages.add_argument("--show-photo", action="store_true", help="show the photo on every page, so that likeness can be judged")
     pages.add_argument("--base", default=POCKET, help="base model: pocket, a folder or a Hub id")
     pages.add_argument("--style-cards", type=Path, default=STYLES_FOLDER, help="folder of style cards")
     pages.add_argument("--device", help="of the base (default: a GPU if there is one)")

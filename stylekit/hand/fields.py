@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from stylekit.hand.analysis import Box, Floats, blur, enlarged, opened, resized, smoothstep, to_lab
 from stylekit.hand.areas.accents import Portrait, details, features, painted, structures
-from stylekit.hand.areas.borders import curved
+from stylekit.hand.areas.borders import curved, smooth
 from stylekit.hand.areas.flat import Flat
 from stylekit.hand.areas.merging import merged
 from stylekit.hand.areas.regions import Areas, Labels, calmed, flooded, measured, refined, renumbered, without_crumbs, without_rims
 from stylekit.hand.palettes import POSTER, Sort, best_palette, checked
+from stylekit.hand.sight import FLOW_AREA
 from stylekit.hand.subject.skin import hair_map, lit
 from stylekit.hand.view import Layer, Nothing, View
 from stylekit.ranges import check, ranged
@@ -38,7 +39,8 @@ class Fields:
     the most of the picture that the darkest ink may cover. crumbs: width in units of the smallest piece of ground; those of the figure may
     be half as wide. features: 0..1, how much of eyes and mouths is drawn. details: 0..1, how many small dark and light things that stand
     alone are drawn. structures: 0..1, whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark
-    photo is opened."""
+    photo is opened. flow: in units, how far the photo is drawn out along its contours first (hand/areas/flowing.py), 0 for not at all;
+    borders then run in curves by themselves, and `median` plays no part in them."""
 
     palettes: tuple[str, ...] = tuple(POSTER)
     count: int = ranged(40, 2, 250)
@@ -55,6 +57,7 @@ class Fields:
     details: float = ranged(0.0, 0, 1)
     structures: float = ranged(0.0, 0, 1)
     median: float = ranged(0.55, 0.2, 0.8)
+    flow: float = ranged(0.0, 0, 24)
 
     def __post_init__(self) -> None:
         check(self, "The fields's ")
@@ -65,10 +68,11 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     """Fields of `colours` (h, w, 3), sRGB in 0..1, with borders from the view's photo, in the inks of one palette."""
     if not view.amount.any():
         return Nothing()
-    smaller, size = work_size(view, WORK_AREA)
+    smaller, size = work_size(view, FLOW_AREA if settings.flow else WORK_AREA)
     face = resized(view.sight.face_map(), size)
     unit = view.unit * view.detail * smaller
-    shown = resized(view.sight.opened(settings.median), size)
+    drawn = settings.flow * view.unit * view.detail
+    shown = resized(view.sight.drawn_out(drawn) if settings.flow else view.sight.opened(settings.median), size)
     figure, skin = resized(view.sight.figure(), size), resized(view.sight.skin(), size)
     labels, person = pieces(shown, face, settings.count, settings.texture * unit, settings.figure * figure, skin)
     own = shown if colours is view.photo else opened(resized(colours, size), settings.median)
@@ -92,7 +96,8 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     least = settings.crumbs * unit * (1 - 0.5 * figure * settings.figure) * (1 - 0.7 * settings.figure * accent)
     inked = without_rims(np.asarray(chosen, np.int32)[labels], 0.02)
     inked = without_crumbs(inked, least**2 * (1 - 0.75 * face))
-    fine = curved(inked, settings.rounding * unit, face, FINE)
+    # what is drawn out along its contours runs in curves already
+    fine = smooth(inked, settings.rounding * unit, FINE) if settings.flow else curved(inked, settings.rounding * unit, face, FINE)
     if settings.structures > 0.5:
         fine[structures(to_lab(shown)[..., 0], face, unit, FINE)] = 0
     if settings.details:

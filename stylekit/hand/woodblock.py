@@ -25,6 +25,7 @@ from stylekit.hand.areas.regions import Areas, Labels, flooded, measured, withou
 from stylekit.hand.fields import shares, work_size
 from stylekit.hand.marks import grain
 from stylekit.hand.palettes import colour_of
+from stylekit.hand.sight import FLOW_AREA
 from stylekit.hand.subject.skin import hair_map, tone_of
 from stylekit.hand.view import Floats, Layer, Nothing, View
 from stylekit.ranges import check, ranged
@@ -67,7 +68,7 @@ class Woodblock:
     vivid: factor on the photo's chroma. pigments: at most so many, the paper among them. bokashi: 0..1, how dark the top of the sky is
     wiped. grain: 0..1, of the wood in the pigment. wear: 0..1, how much the paper shows through.
     crumbs: width in units of the smallest piece of colour, a third of that in faces. median: lightness to which a dark photo
-    is opened."""
+    is opened. flow: in units, how far the photo is drawn out along its contours first (hand/areas/flowing.py), 0 for not at all."""
 
     count: int = ranged(130, 8, 250)
     texture: float = ranged(2.2, 0.5, 12)
@@ -79,6 +80,7 @@ class Woodblock:
     wear: float = ranged(0.35, 0, 1)
     crumbs: float = ranged(12.0, 0, 80)
     median: float = ranged(0.56, 0.2, 0.8)
+    flow: float = ranged(0.0, 0, 24)
 
     def __post_init__(self) -> None:
         check(self, "The woodblock's ")
@@ -96,10 +98,11 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     """A print of `colours` (h, w, 3), sRGB in 0..1, with borders from the view's photo."""
     if not view.amount.any():
         return Nothing()
-    smaller, size = work_size(view, WORK_AREA)
+    smaller, size = work_size(view, FLOW_AREA if settings.flow else WORK_AREA)
     unit = view.unit * view.detail * smaller
     face = analysis.resized(view.sight.face_map(), size)
-    shown = analysis.resized(view.sight.opened(settings.median), size)
+    drawn = settings.flow * view.unit * view.detail
+    shown = analysis.resized(view.sight.drawn_out(drawn) if settings.flow else view.sight.opened(settings.median), size)
     lab = analysis.to_lab(shown)
     lab = lab + (calmed(lab, settings.texture * unit) - lab) * (1 - 0.7 * face[..., None])
     labels = cut(lab, max(3.0, 3.2 * settings.texture * unit), int(settings.count), 1 + 3 * face, (5 * unit) ** 2)

@@ -61,6 +61,23 @@ def test_the_key_tells_who_is_where_on_every_page(photos: list[Path], tmp_path: 
     assert [page.style for page in key.pages] != sorted(page.style for page in key.pages)
 
 
+def test_a_page_may_show_the_photo_first_and_without_a_letter(photos: list[Path], tmp_path: Path) -> None:
+    key = plan_pages(photos, list(TITLES), [painted("hand")], 1)
+    out = tmp_path / "pages"
+    assert list(make_pages(key, photos, [painted("hand")], TITLES, out, tmp_path / "key.json", 128, shown=True)) == [1, 2, 3, 4, 5, 6]
+    columns, (width, height) = layout(2, (96, 64))
+    for page in key.pages:
+        assert list(page.labels) == ["A"]
+        with Image.open(out / page.file) as picture, Image.open(photos[0].with_name(page.photo)) as photo:
+            pixels = np.asarray(picture.convert("RGB"), float)
+            wanted = np.asarray(photo.convert("RGB").resize((width, height)), float)
+        first, second = ((i % columns) * (width + blind.GAP) for i in (0, 1))
+        tops = [blind.LINE + (i // columns) * (height + blind.LINE + blind.GAP) + blind.LINE for i in (0, 1)]
+        assert np.abs(pixels[tops[0] : tops[0] + height, first : first + width] - wanted).mean() < 12
+        inside = pixels[tops[1] + 4 : tops[1] + height - 4, second + 4 : second + width - 4]
+        assert np.abs(inside - COLOURS["hand"]).max() < 8
+
+
 def test_nothing_that_the_viewers_get_says_who_made_what(photos: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "pages"
     made(photos, out, [painted(name) for name in COLOURS])

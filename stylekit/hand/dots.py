@@ -107,7 +107,7 @@ def chosen(view: View, ground: Floats, middle: Floats, unit: float) -> Floats:
     packed = (ground * 255).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
     _, numbers = np.unique(packed, return_inverse=True)
     labels = np.asarray(numbers.reshape(packed.shape), np.int32)
-    clear = (1 - view.sight.skin()) * (1 - view.sight.face_map()) * (1 - 0.9 * view.sight.figure())
+    clear = (1 - view.sight.skin()) * (1 - view.sight.face_map())
     busy = view.sight.edges(1.2, OPENED) * np.float32(view.unit)
     wide = blur(middle, 30 * unit)
     result = np.zeros(middle.shape, np.float32)

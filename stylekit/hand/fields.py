@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from stylekit.hand.analysis import Box, Floats, blur, enlarged, opened, resized, smoothstep, to_lab
 from stylekit.hand.areas.accents import Portrait, details, features, painted, structures
-from stylekit.hand.areas.borders import curved, smooth
+from stylekit.hand.areas.borders import curved
 from stylekit.hand.areas.flat import Flat
 from stylekit.hand.areas.merging import merged
 from stylekit.hand.areas.regions import Areas, Labels, calmed, flooded, measured, refined, renumbered, without_crumbs, without_rims
 from stylekit.hand.palettes import POSTER, Sort, best_palette, checked
-from stylekit.hand.sight import FLOW_AREA
 from stylekit.hand.subject.skin import hair_map, lit
 from stylekit.hand.view import Layer, Nothing, View
 from stylekit.ranges import check, ranged
@@ -26,6 +25,7 @@ WORK_AREA = 400 * 400  # pixels of the copy in which shapes are found
 FINE = 4  # the map of fields is this many times as fine as that copy, so that borders are curves and not pixels
 SOFT = 2.4  # standard deviation of a field's border in pixels of the fine map, before it is cut sharp
 OPENED = 0.55  # median light of the photo in which skin is judged, whatever a card asks for
+HAIR = 0.6  # of its chroma that hair keeps when its ink is chosen
 BROWN = 52.0  # CIE lightness of the lit side of skin below which it gets an ink of its own
 
 
@@ -39,8 +39,7 @@ class Fields:
     the most of the picture that the darkest ink may cover. crumbs: width in units of the smallest piece of ground; those of the figure may
     be half as wide. features: 0..1, how much of eyes and mouths is drawn. details: 0..1, how many small dark and light things that stand
     alone are drawn. structures: 0..1, whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark
-    photo is opened. flow: in units, how far the photo is drawn out along its contours first (hand/areas/flowing.py), 0 for not at all;
-    borders then run in curves by themselves, and `median` plays no part in them."""
+    photo is opened."""
 
     palettes: tuple[str, ...] = tuple(POSTER)
     count: int = ranged(40, 2, 250)
@@ -57,7 +56,6 @@ class Fields:
     details: float = ranged(0.0, 0, 1)
     structures: float = ranged(0.0, 0, 1)
     median: float = ranged(0.55, 0.2, 0.8)
-    flow: float = ranged(0.0, 0, 24)
 
     def __post_init__(self) -> None:
         check(self, "The fields's ")
@@ -68,26 +66,34 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     """Fields of `colours` (h, w, 3), sRGB in 0..1, with borders from the view's photo, in the inks of one palette."""
     if not view.amount.any():
         return Nothing()
-    smaller, size = work_size(view, FLOW_AREA if settings.flow else WORK_AREA)
+    smaller, size = work_size(view, WORK_AREA)
     face = resized(view.sight.face_map(), size)
     unit = view.unit * view.detail * smaller
-    drawn = settings.flow * view.unit * view.detail
-    shown = resized(view.sight.drawn_out(drawn) if settings.flow else view.sight.opened(settings.median), size)
+    shown = resized(view.sight.opened(settings.median), size)
     figure, skin = resized(view.sight.figure(), size), resized(view.sight.skin(), size)
-    labels, person = pieces(shown, face, settings.count, settings.texture * unit, settings.figure * figure, skin)
+    outline = resized(view.sight.foreground(), size)
+    hair = hair_map(view.sight.found(), size, smaller)
+    labels, person = pieces(shown, face, settings.count, settings.texture * unit, settings.figure * figure, skin, outline, hair)
     own = shown if colours is view.photo else opened(resized(colours, size), settings.median)
     lab = to_lab(own)
     areas = measured(labels, lab, np.ones_like(face), 3)
+    plain = measured(labels, to_lab(resized(view.photo, size)), np.ones_like(face)).lab
     heads = [(round(x * smaller), round(y * smaller), round(w * smaller), round(h * smaller)) for x, y, w, h in view.sight.faces()]
+    topped = np.minimum(shares(labels, hair), shares(labels, figure)) if heads else None
+    if topped is not None:
+        # hair is as dark as the photo has it, however far that was opened, and of no loud hue
+        dark = np.column_stack([np.minimum(plain[:, 0], areas.lab[:, 0]), HAIR * areas.lab[:, 1:]])
+        share = smoothstep(topped, 0.3, 0.7)[:, None]
+        areas = replace(areas, lab=np.asarray(areas.lab + share * (dark - areas.lab), np.float32))
     sort = Sort(
         skin=skin_share(areas, lab, heads, person),
         figure=np.asarray(settings.figure * (np.bincount(labels.ravel(), figure.ravel()) / np.maximum(areas.mass, 1) > 0.5), np.float32),
         vivid=settings.vivid,
         lift=settings.lift,
         apart=settings.apart,
-        white=settings.whites * whites(measured(labels, to_lab(resized(view.photo, size)), np.ones_like(face)).lab),
+        white=settings.whites * whites(plain),
         blacks=settings.blacks,
-        hair=np.minimum(shares(labels, hair_map(view.sight.found(), size, smaller)), shares(labels, figure)) if heads else None,
+        hair=topped,
         brown=person >= 0 and (lit(to_lab(resized(view.sight.opened(OPENED), size)), view.sight.found(), smaller) or 100) < BROWN,
     )
     palette, chosen = best_palette(areas, settings.palettes, sort)
@@ -96,8 +102,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     least = settings.crumbs * unit * (1 - 0.5 * figure * settings.figure) * (1 - 0.7 * settings.figure * accent)
     inked = without_rims(np.asarray(chosen, np.int32)[labels], 0.02)
     inked = without_crumbs(inked, least**2 * (1 - 0.75 * face))
-    # what is drawn out along its contours runs in curves already
-    fine = smooth(inked, settings.rounding * unit, FINE) if settings.flow else curved(inked, settings.rounding * unit, face, FINE)
+    fine = curved(inked, settings.rounding * unit, face, FINE)
     if settings.structures > 0.5:
         fine[structures(to_lab(shown)[..., 0], face, unit, FINE)] = 0
     if settings.details:
@@ -131,12 +136,20 @@ def work_size(view: View, area: int) -> tuple[float, tuple[int, int]]:
 
 
 def pieces(
-    shown: Floats, face: Floats, count: int, texture: float, figure: Floats | None = None, skin: Floats | None = None
+    shown: Floats,
+    face: Floats,
+    count: int,
+    texture: float,
+    figure: Floats | None = None,
+    skin: Floats | None = None,
+    outline: Floats | None = None,
+    hair: Floats | None = None,
 ) -> tuple[Labels, int]:
     """(h, w) labels of about `count` pieces of (h, w, 3) sRGB, and which of them is the skin of people, -1 for none.
 
     texture in pixels. face: (h, w) 0..1, where the pieces may be small. figure, skin: (h, w) 0..1; no piece is part of the one and part
-    of the ground, and all skin is one piece."""
+    of the ground, and all skin is one piece. outline: (h, w) 0..1, a thing that keeps its outline. hair: (h, w) 0..1, where it may be; what
+    is of the thing there and not skin is no piece of the rest."""
     lab = to_lab(shown)
     calm = calmed(lab, texture)
     calm += smoothstep(face, 0.3, 1)[..., None] * (lab - calm)
@@ -147,29 +160,40 @@ def pieces(
     weight = 0.6 + 0.8 * smoothstep(far, 1.2, 0.2) + 2 * face
     if figure is not None:
         weight = weight + 3 * smoothstep(blur(lab - blur(lab, 0.08 * math.sqrt(h * w)), texture)[..., 1:].max(-1), 16, 30)
-    kind = np.zeros(int(small.max()) + 1, np.int64)
+    if outline is not None and outline.any():
+        # what is seen for certain is cut out before anything is merged, and hair from it
+        thing = blur(outline, 0.5 * texture) > 0.5
+        crown = thing & (hair > 0.5) if hair is not None else np.zeros_like(thing)
+        small = renumbered(np.asarray(3 * small + thing + crown, np.int32))
+        known = np.zeros(int(small.max()) + 1, np.int64)
+        known[small.ravel()] = np.where(thing, 3 + crown, 0).ravel()
+    else:
+        known = np.zeros(int(small.max()) + 1, np.int64)
+    kind = known.copy()
     if figure is not None and figure.any():
-        weight = weight * (0.35 + 0.65 * figure / float(figure.max()))
-        kind = kinds(small, figure)
+        weight = weight * (0.5 + 0.5 * figure / float(figure.max()))
+        kind = np.where(known > 0, known, kinds(small, figure))
     # the finer map decides about skin: it has more edges than colours tell
     person = -1
     if skin is not None and skin.any():
         own = without_crumbs(np.asarray(blur(skin, 0.7 * texture) > 0.5, np.int32), np.full(skin.shape, (3 * texture) ** 2, np.float32)) > 0
-        small = renumbered(np.where(own, int(small.max()) + 1, small).astype(np.int32))
-        person = int(small.max()) if own.any() else -1
-        kind = np.zeros(int(small.max()) + 1, np.int64) if figure is None or not figure.any() else kinds(small, figure)
-        kind[person] = 2
+        if own.any():
+            small = np.where(own, len(kind), small)
+            kind = np.append(kind, 2)[np.unique(small)]
+            small = renumbered(np.asarray(small, np.int32))
+            person = int(small.max())
     areas = measured(small, calm, weight)
     within = kind[areas.pairs[:, 0]] == kind[areas.pairs[:, 1]]
     labels = merged(replace(areas, pairs=areas.pairs[within], length=areas.length[within], step=areas.step[within]), count)
     if person >= 0:
         person = int(labels[small == person][0])
     before = labels
+    sort = np.zeros(int(labels.max()) + 1, np.int64)
+    sort[labels.ravel()] = kind[small.ravel()]
     labels = refined(labels, calm, measured(labels, calm, np.ones_like(face)).lab, 1.2 * texture)
-    if person >= 0:
-        # a face has no border within it
-        labels = np.where(before == person, before, np.where(labels == person, before, labels))
-    return labels, person
+    # skin, hair and outlines stay where they are: a face has no border within it
+    labels = np.where((sort[labels] != sort[before]) & (np.maximum(sort[labels], sort[before]) > 1), before, labels)
+    return np.asarray(labels, np.int32), person
 
 
 def whites(lab: Floats) -> Floats:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
-import cv2
-import numpy as np
-
 from stylekit.hand import analysis
 from stylekit.hand.analysis import Box, Floats
-from stylekit.hand.areas.flowing import flowing
-from stylekit.hand.subject import faces, figure, skin
+from stylekit.hand.subject import faces, figure, foreground, skin
 from stylekit.hand.subject.features import Features, features
 
 T = TypeVar("T")
-OPENED = 0.58  # median light of the photo that is drawn out along its contours
-FLOW_AREA = 500 * 500  # pixels of it
-UNITS = 512  # of the picture's side
-FACES = 0.7  # how far faces stay as they are
-REACH = 0.35  # of the length drawn out, over which contours agree
 
 
 class Sight:
@@ -58,11 +48,18 @@ class Sight:
 
     def figure(self) -> Floats:
         """(h, w) in 0..1: what the photo is of, see `figure.figure`."""
-        return self._once("figure", lambda: figure.figure(self.opened(figure.OPENED), self.faces()))
+        return self._once("figure", lambda: figure.figure(self.opened(figure.OPENED), self.faces(), self.foreground()))
+
+    def foreground(self) -> Floats:
+        """(h, w) in 0..1: how surely each place is part of what stands before the ground, see `foreground.foreground`."""
+        return self._once("foreground", lambda: foreground.foreground(self.opened(figure.OPENED), self.faces()))
 
     def skin(self) -> Floats:
         """(h, w) in 0..1: the skin of people whose faces are seen, see `skin.skin_map`."""
-        return self._once("skin", lambda: skin.skin_map(self.opened(figure.OPENED), self.found(), self.figure()))
+        return self._once("skin", lambda: skin.skin_map(self.opened(figure.OPENED), self.found(), self._bodies()))
+
+    def _bodies(self) -> Floats:
+        return self.foreground() if self.foreground().any() else self.figure()
 
     def edges(self, sigma: float, median: float = 0.0) -> Floats:
         """(h, w) slope of the lightness, see `analysis.edges`."""
@@ -71,30 +68,6 @@ class Sight:
     def tensor(self, reach: float, median: float = 0.0, part: int = 1) -> tuple[Floats, Floats, Floats]:
         """Structure tensor of the lightness, see `analysis.tensor`; reach: in pixels of the photo. part: 2 for one of half the size."""
         return self._once(("tensor", reach, median, part), lambda: analysis.smoothed_tensor(self._slopes(median, part), reach / part))
-
-    def drawn_out(self, length: float) -> Floats:
-        """(h, w, 3) the photo opened to `OPENED` and drawn out over `length` pixels along its contours, the ground of what it is of
-        further, see `areas.flowing`. It is worked out at `FLOW_AREA` and so smaller than the photo, if that is larger."""
-        return self._once(("drawn out", round(length, 2)), lambda: self._drawn_out(length))
-
-    def _drawn_out(self, length: float) -> Floats:
-        h, w = self.photo.shape[:2]
-        smaller = min(1.0, math.sqrt(FLOW_AREA / (h * w)))
-        size = max(1, round(w * smaller)), max(1, round(h * smaller))
-        lab = analysis.to_lab(analysis.resized(self.opened(OPENED), size))
-        unit, length = math.sqrt(size[0] * size[1]) / UNITS, length * smaller
-        face = analysis.resized(self.face_map(), size)
-        near = flowing(lab, REACH * length, length)
-        near += FACES * face[..., None] * (lab - near)
-        if not self.figure().any():
-            return analysis.to_rgb(near)
-        # coarse, and so at half the size
-        half = max(1, size[0] // 2), max(1, size[1] // 2)
-        far = flowing(analysis.resized(lab, half), 0.75 * REACH * length, 0.7 * length, 3)
-        far = analysis.resized(far, size, cv2.INTER_CUBIC)
-        share = np.maximum(analysis.resized(self.figure(), size), face)
-        share = np.clip(1.5 * analysis.blur(share, 4 * unit), 0, 1)[..., None]
-        return analysis.to_rgb(far + share * (near - far))
 
     def _slopes(self, median: float, part: int) -> tuple[Floats, Floats, Floats]:
         if part == 1:

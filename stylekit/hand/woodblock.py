@@ -21,11 +21,10 @@ from stylekit.hand.areas.accents import Portrait, features, painted
 from stylekit.hand.areas.borders import smooth
 from stylekit.hand.areas.flat import Flat
 from stylekit.hand.areas.merging import merged
-from stylekit.hand.areas.regions import Areas, Labels, flooded, measured, without_crumbs, without_rims
+from stylekit.hand.areas.regions import Areas, Labels, flooded, measured, renumbered, without_crumbs, without_rims
 from stylekit.hand.fields import shares, work_size
 from stylekit.hand.marks import grain
 from stylekit.hand.palettes import colour_of
-from stylekit.hand.sight import FLOW_AREA
 from stylekit.hand.subject.skin import hair_map, tone_of
 from stylekit.hand.view import Floats, Layer, Nothing, View
 from stylekit.ranges import check, ranged
@@ -68,7 +67,7 @@ class Woodblock:
     vivid: factor on the photo's chroma. pigments: at most so many, the paper among them. bokashi: 0..1, how dark the top of the sky is
     wiped. grain: 0..1, of the wood in the pigment. wear: 0..1, how much the paper shows through.
     crumbs: width in units of the smallest piece of colour, a third of that in faces. median: lightness to which a dark photo
-    is opened. flow: in units, how far the photo is drawn out along its contours first (hand/areas/flowing.py), 0 for not at all."""
+    is opened."""
 
     count: int = ranged(130, 8, 250)
     texture: float = ranged(2.2, 0.5, 12)
@@ -80,7 +79,6 @@ class Woodblock:
     wear: float = ranged(0.35, 0, 1)
     crumbs: float = ranged(12.0, 0, 80)
     median: float = ranged(0.56, 0.2, 0.8)
-    flow: float = ranged(0.0, 0, 24)
 
     def __post_init__(self) -> None:
         check(self, "The woodblock's ")
@@ -98,14 +96,19 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     """A print of `colours` (h, w, 3), sRGB in 0..1, with borders from the view's photo."""
     if not view.amount.any():
         return Nothing()
-    smaller, size = work_size(view, FLOW_AREA if settings.flow else WORK_AREA)
+    smaller, size = work_size(view, WORK_AREA)
     unit = view.unit * view.detail * smaller
     face = analysis.resized(view.sight.face_map(), size)
-    drawn = settings.flow * view.unit * view.detail
-    shown = analysis.resized(view.sight.drawn_out(drawn) if settings.flow else view.sight.opened(settings.median), size)
+    shown = analysis.resized(view.sight.opened(settings.median), size)
     lab = analysis.to_lab(shown)
     lab = lab + (calmed(lab, settings.texture * unit) - lab) * (1 - 0.7 * face[..., None])
     labels = cut(lab, max(3.0, 3.2 * settings.texture * unit), int(settings.count), 1 + 3 * face, (5 * unit) ** 2)
+    outline = analysis.resized(view.sight.foreground(), size)
+    if outline.any():
+        # what is seen for certain keeps its outline, and hair is none of the clothes
+        thing = blur(outline, unit) > 0.5
+        crown = thing & (hair_map(view.sight.found(), size, smaller) > 0.5)
+        labels = renumbered(np.asarray(3 * labels + thing + crown, np.int32))
     taken = analysis.resized(colours, size)
     own, taken = analysis.to_lab(analysis.opened(taken, settings.median)), analysis.to_lab(taken)
     # a model's palette leans, a clear hue of the photo is to be known again

@@ -37,8 +37,7 @@ class Ink:
     """weight: breadth of the lines in units. density: 0..1, how faint a contour may be to be drawn. length: in units, over which a line is
     gathered along its contour; longer is calmer. crumbs: in units, side of a square as large as the smallest blot on calm ground. texture:
     0..1, how far lines are left out where they crowd. black: CIE lightness of the photo, opened, below which all is ink, 0 for none.
-    faces: 0..1, how much finer lines are on faces. flow: in units, how far the photo is
-    drawn out along its contours first (hand/areas/flowing.py), but for faces; 0 for not at all. ink: as #rrggbb. opacity: of the ink."""
+    faces: 0..1, how much finer lines are on faces. ink: as #rrggbb. opacity: of the ink."""
 
     weight: float = ranged(1.2, 0.3, 8)
     density: float = ranged(0.5, 0, 1)
@@ -47,7 +46,6 @@ class Ink:
     texture: float = ranged(0.5, 0, 1)
     black: float = ranged(0.0, 0, 60)
     faces: float = ranged(0.6, 0, 1)
-    flow: float = ranged(0.0, 0, 24)
     ink: str = "#14141a"
     opacity: float = ranged(1.0, 0, 1)
 
@@ -68,10 +66,6 @@ def cover(view: View, settings: Ink) -> Floats:
     """(FINE h, FINE w) in 0..1: above 0.5 there is ink."""
     unit = view.unit * view.detail
     light = np.asarray(np.clip(view.sight.lightness(OPENED), 0, 1), np.float32)
-    if settings.flow:
-        drawn = analysis.lightness(view.sight.drawn_out(settings.flow * unit))
-        drawn = resized(drawn, (light.shape[1], light.shape[0]), cv2.INTER_CUBIC)
-        light = np.clip(drawn + smoothstep(view.sight.face_map(), 0.2, 0.8) * (light - drawn), 0, 1)
     even = cv2.createCLAHE(2.0, (6, 6)).apply(np.asarray(light * 255, np.uint8)).astype(np.float32) / 255
     seen = np.asarray(cv2.bilateralFilter(even, -1, 0.10, max(0.8, 2.2 * unit)), np.float32)
     face = np.asarray(view.sight.face_map() * np.float32(settings.faces), np.float32)
@@ -92,8 +86,8 @@ def cover(view: View, settings: Ink) -> Floats:
     h, w = ink.shape
     size = w * FINE, h * FINE
     up = blur(resized(np.clip(ink, -2, 2), size, cv2.INTER_CUBIC), 0.4 * FINE)
-    kept = without_blots(up, settings.crumbs * unit * FINE, resized(face, size, cv2.INTER_LINEAR))
-    return blur(np.asarray(kept, np.float32), SOFT)
+    drawn = without_blots(up, settings.crumbs * unit * FINE, resized(face, size, cv2.INTER_LINEAR))
+    return blur(np.asarray(drawn, np.float32), SOFT)
 
 
 def difference(light: Floats, sigma: float) -> Floats:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stylekit.hand.analysis import Box, Floats, resized, to_lab
-from stylekit.storage.paths import ASSETS
+from stylekit.hand.subject import networks
 
 FOUND = "face_detection_short_range.tflite", 128  # its file in assets/faces, and the side of the square it looks at
 MESH = "face_landmark.tflite", 192
@@ -126,7 +125,9 @@ def _looked(picture: Floats, square: tuple[float, float, float]) -> list[tuple[f
     x, y, side = square
     name, size = FOUND
     k = side / size
-    scores, boxes = _run(name, _cut(picture, np.array([[k, 0, x], [0, k, y]], np.float64), size) * 2 - 1, ("classificators", "regressors"))
+    scores, boxes = networks.run(
+        name, _cut(picture, np.array([[k, 0, x], [0, k, y]], np.float64), size) * 2 - 1, ("classificators", "regressors")
+    )
     score = 1 / (1 + np.exp(-np.clip(scores.ravel(), -80, 80)))
     result = []
     for i in np.flatnonzero(score > LIKELY).tolist():
@@ -154,7 +155,7 @@ def _meshed(picture: Floats, box: Floats, eyes: Floats) -> tuple[float, Floats]:
     k = ROOM * float(max(box[2:])) / size
     ways = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) * k
     corner = box[:2] + box[2:] / 2 - ways @ np.full(2, size / 2)
-    points, certain = _run(name, _cut(picture, np.column_stack([ways, corner]), size), ("conv2d_21", "conv2d_31"))
+    points, certain = networks.run(name, _cut(picture, np.column_stack([ways, corner]), size), ("conv2d_21", "conv2d_31"))
     flat = points.reshape(468, 3)[:, :2]
     return 1 / (1 + math.exp(-float(np.clip(certain.ravel()[0], -80, 80)))), np.asarray(flat @ ways.T + corner, np.float32)
 
@@ -170,23 +171,6 @@ def _cut(picture: Floats, way: NDArray[np.float64], size: int) -> Floats:
     return np.asarray(
         cv2.warpAffine(source, way, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT), np.float32
     )
-
-
-_turn = threading.Lock()  # a network of OpenCV takes one picture at a time
-
-
-@functools.cache
-def _network(name: str) -> cv2.dnn.Net:
-    model = str(ASSETS / "faces" / name)
-    classic = getattr(cv2.dnn, "ENGINE_CLASSIC", None)  # OpenCV 5's other engine shows the last output only
-    return cv2.dnn.readNetFromTFLite(model) if classic is None else cv2.dnn.readNetFromTFLite(model, classic)
-
-
-def _run(name: str, part: Floats, outputs: tuple[str, ...]) -> list[Floats]:
-    with _turn:
-        network = _network(name)
-        network.setInput(np.ascontiguousarray(part.transpose(2, 0, 1)[None]))
-        return [np.asarray(out, np.float32) for out in network.forward(outputs)]
 
 
 def _may_be_skin(picture: Floats, box: Floats, coloured: bool) -> bool:

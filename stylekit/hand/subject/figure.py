@@ -1,7 +1,8 @@
 """What a photo is of: figure and ground.
 
 Guessed from what a photographer does: the subject is sharp, near the middle, a person, and of colours that the frame of the picture has
-not (boundary connectivity, Zhu, Liang, Wei & Sun 2014, https://doi.org/10.1109/CVPR.2014.360); then cut out along edges.
+not (boundary connectivity, Zhu, Liang, Wei & Sun 2014, https://doi.org/10.1109/CVPR.2014.360); then cut out along edges. What a network
+is sure of needs no guess (subject/foreground.py).
 """
 
 from __future__ import annotations
@@ -24,33 +25,40 @@ ROUNDS = 3  # of GrabCut
 FOOT = 0.3  # what the lower side of the frame counts, against the others
 FRAME = 7.0  # CIE Lab; steps below it are within one thing
 LEAST, COMPACT = 0.04, 0.25  # share of the picture, and of the box around it, that a figure has at least
+MUCH = 0.06  # share of the picture from which what is known is all that it is of
+BESIDE = 0.8  # what a guess counts beside what is known
 SURE, LIKELY, UNLIKELY = 0.72, 0.42, 0.12  # guesses that are taken for certain, for more and for less than even
 
 
-def figure(photo: Floats, boxes: list[Box]) -> Floats:
+def figure(photo: Floats, boxes: list[Box], known: Floats) -> Floats:
     """(h, w) in 0..1: how likely each place of (h, w, 3) sRGB is part of what the photo is of; 0 everywhere where nothing stands out.
 
-    photo: with its dark tones opened. boxes: faces (x, y, width, height) in it."""
+    photo: with its dark tones opened. boxes: faces (x, y, width, height) in it. known: (h, w) in 0..1, see
+    `foreground.foreground`."""
     h, w = photo.shape[:2]
     smaller = min(1.0, math.sqrt(AREA / (h * w)))
     size = max(1, round(w * smaller)), max(1, round(h * smaller))
-    if min(size) < 24:
-        return np.zeros((h, w), np.float32)
-    small = resized(photo, size)
-    guess = guessed(small, [(x * smaller, y * smaller, a * smaller, b * smaller) for x, y, a, b in boxes])
+    if min(size) < 24 or known.mean() > MUCH:
+        return known
+    small, sure = resized(photo, size), resized(known, size)
+    # whose body is seen needs no guess
+    alone = [(x, y, a, b) for x, y, a, b in boxes if known[max(0, y) : y + b, max(0, x) : x + a].mean() < 0.5]
+    guess = guessed(small, [(x * smaller, y * smaller, a * smaller, b * smaller) for x, y, a, b in alone])
+    if sure.any():
+        guess = np.maximum(BESIDE * guess, sure)
     mask = np.full(guess.shape, cv2.GC_BGD, np.uint8)
     mask[guess > UNLIKELY] = cv2.GC_PR_BGD
     mask[guess > LIKELY] = cv2.GC_PR_FGD
     mask[guess > SURE] = cv2.GC_FGD
     inside = float(((mask == cv2.GC_PR_FGD) | (mask == cv2.GC_FGD)).mean())
     if not 0.01 < inside < 0.9 or (mask == cv2.GC_BGD).mean() < 0.02:
-        return np.zeros((h, w), np.float32)
+        return known
     cut = without_scraps(cut_out(np.asarray(np.clip(small * 255, 0, 255), np.uint8), mask, ROUNDS, seed=1))
     rows, columns = np.flatnonzero(cut.any(1)), np.flatnonzero(cut.any(0))
     # slivers and spots are parts of something else
     if cut.mean() < LEAST or cut.sum() < COMPACT * len(rows) * len(columns):
-        return np.zeros((h, w), np.float32)
-    return np.clip(resized(blur(cut.astype(np.float32), 0.8), (w, h), cv2.INTER_CUBIC), 0, 1)
+        return known
+    return np.maximum(known, np.clip(resized(blur(cut.astype(np.float32), 0.8), (w, h), cv2.INTER_CUBIC), 0, 1))
 
 
 def guessed(photo: Floats, boxes: list[tuple[float, float, float, float]]) -> Floats:

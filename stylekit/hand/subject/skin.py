@@ -11,6 +11,7 @@ from stylekit.hand.analysis import Box, Floats, blur, resized, smoothstep, to_la
 from stylekit.hand.subject.faces import Face
 from stylekit.hand.subject.features import BROWS, JAW, LIPS, LOWER, OVAL, UPPER, turn
 
+BROAD = 0.07  # of a face's width, half the width of the thinnest arm
 AREA = 300 * 300  # pixels of the copy that is looked at
 
 
@@ -53,6 +54,7 @@ def skin_map(photo: Floats, faces: list[Face], figure: Floats) -> Floats:
     inside = resized(figure, size)
     ys, xs = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
     result = np.zeros((size[1], size[0]), np.float32)
+    near_faces = np.zeros_like(result)
     bald = 1 - hair_map(faces, size, smaller)
     for one in faces:
         x, y, width, height = (v * smaller for v in one.box)
@@ -87,9 +89,20 @@ def skin_map(photo: Floats, faces: list[Face], figure: Floats) -> Floats:
             near = lower * below + (1 - lower) * above
             result = np.maximum(result, sure)
         alike = np.maximum(alike * bald, _neck(calm, own, one, smaller, xs, ys) * lit)
+        near_faces = np.maximum(near_faces, smoothstep(face, 1.6, 1.3))
         result = np.maximum(result, np.maximum(near * within, alike * reach * smoothstep(inside, 0.25, 0.6)))
+    result = np.maximum(_broad(result, float(np.median([one.box[2] for one in faces])) * smaller), result * near_faces)
     soft = blur(result, 1.5)
     return resized(smoothstep(soft, 0.3, 0.7), (w, h), cv2.INTER_LINEAR)
+
+
+def _broad(skin: Floats, face: float) -> Floats:
+    """(h, w) without what is thin beside a face `face` pixels wide, such as a strap, or small: no arm or hand is."""
+    side = 2 * round(BROAD * face) + 1
+    if side < 3:
+        return skin
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return np.asarray(cv2.morphologyEx(skin, cv2.MORPH_OPEN, disc), np.float32)
 
 
 def hair_map(faces: list[Face], size: tuple[int, int], smaller: float) -> Floats:

@@ -1,7 +1,8 @@
 """Selection: one thing of a photo as a mask, from a point on it or by what it is (the subject, the sky); a brush stroke that ends at edges.
 
 Seeds by superpixels (SLIC: Achanta et al. 2012) whose ways to the border of the picture tell foreground from background (Zhu et al.,
-"Saliency Optimization from Robust Background Detection", 2014), refined by graph cuts (GrabCut: Rother et al. 2004). No network is loaded.
+"Saliency Optimization from Robust Background Detection", 2014), refined by graph cuts (GrabCut: Rother et al. 2004). What a small network is
+sure of comes first (hand/subject/foreground.py).
 """
 
 from __future__ import annotations
@@ -195,7 +196,12 @@ class Things:
     @cached_property
     def _subject(self) -> Bools:
         """What stands out; or more, where that is only a part of a thing that fills the frame: its edge is weak then, or it is a face."""
-        found, sight = self._standing_out, Sight(np.asarray(self._rgb / 255, np.float32))
+        sight = Sight(np.asarray(self._rgb / 255, np.float32))
+        # what the network is sure of is better cut than by colour
+        known = sight.foreground() > 0.5
+        if known.any():
+            return known
+        found = self._standing_out
         sure = self._contrast(found)
         if sight.faces():
             people = sight.figure() > 0.5

@@ -20,7 +20,7 @@ AREA = 400 * 400  # pixels of the copy in which the border is fitted to the phot
 SMALLEST = 32  # pixels; in a smaller photo nothing is looked for
 DOUBT, LOW, SURE = 0.15, 0.45, 0.8  # of what the network says
 WAVERING = 0.45  # of what it is sure of, that may be in doubt where no face is seen
-LEAST, MOST = 0.01, 0.85  # share of the picture
+LEAST, MOST = 0.01, 0.75  # share of the picture
 
 
 def foreground(photo: Floats, boxes: list[Box]) -> Floats:

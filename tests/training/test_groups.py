@@ -20,20 +20,32 @@ from training.targets.names import MEASURED
 from training.targets.procedural import to_rgb
 
 
+def parted(points: np.ndarray, flat: int = 0) -> list[list[int]]:
+    """`groups.parted` of which the first `flat` are flat."""
+    return groups.parted(points, np.arange(len(points)) < flat)
+
+
+def test_flat_pictures_are_parted_from_painted_ones_where_there_are_many_of_both() -> None:
+    one = np.random.default_rng(0).normal(0, 1, (20, groups.NUMBERS)).astype(np.float32)
+    assert parted(one, 9) == [list(range(9, 20)), list(range(9))]
+    assert parted(one, 2) == parted(one, 19) == parted(one) == [list(range(20))]  # a few that are otherwise are of the same hand
+    assert parted(one[:7], 4) == [list(range(7))]  # too few to tell
+
+
 def test_what_is_unlike_is_parted_and_what_is_alike_is_not() -> None:
     rng = np.random.default_rng(0)
     one = rng.normal(0, 1, (24, groups.NUMBERS)).astype(np.float32)
-    assert groups.parted(one) == [list(range(24))]
+    assert parted(one) == [list(range(24))]
     other = rng.normal(3, 1, (9, groups.NUMBERS)).astype(np.float32)
-    assert [len(part) for part in groups.parted(np.concatenate([other, one]))] == [24, 9]
+    assert [len(part) for part in parted(np.concatenate([other, one]))] == [24, 9]
     third = rng.normal(-4, 1, (11, groups.NUMBERS)).astype(np.float32)
-    assert sorted(map(sorted, groups.parted(np.concatenate([one, other, third])))) == [
+    assert sorted(map(sorted, parted(np.concatenate([one, other, third])))) == [
         list(range(24)),
         list(range(24, 33)),
         list(range(33, 44)),
     ]
-    assert len(groups.parted(np.concatenate([one[:4], other[:3]]))) == 1  # too few to tell
-    assert len(groups.parted(np.zeros((9, groups.NUMBERS), np.float32))) == 1
+    assert len(parted(np.concatenate([one[:4], other[:3]]))) == 1  # too few to tell
+    assert len(parted(np.zeros((9, groups.NUMBERS), np.float32))) == 1
 
 
 def test_pictures_of_two_kinds_are_two_groups_and_one_is_chosen(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Pictures told apart by palette and mark, so that a style is made of those that are alike and not of the mean of all.
 
 What pictures look like is the pocket base's general adapter's to say: the first numbers of its code for a picture's manner, in which works
-of one hand lie close together. They are parted in two (Ward 1963, https://doi.org/10.1080/01621459.1963.10500845) as long as the two
-explain enough of how they differ.
+of one hand lie close together. What is flat, as a print is, is parted from what is painted first, where there is much of both; then they
+are parted in two (Ward 1963, https://doi.org/10.1080/01621459.1963.10500845) as long as the two explain enough of how they differ.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
 
 from stylekit import features
-from stylekit.errors import PictureError
+from stylekit.errors import PictureError, SettingError
 from stylekit.images import open_picture, save_png
 from stylekit.pixels.contact_sheet import contact_sheet
 from stylekit.storage import digests
 from stylekit.storage.paths import POCKET_FOLDER
-from stylekit.style_picture import general
+from stylekit.style_picture import general, measured
 from stylekit.style_picture.general import FILE, PictureReader, load_general
+from stylekit.style_picture.measured import FLAT, measure
 from training.loop import caches
 from training.pictures.pictures import usable
 
@@ -36,16 +37,18 @@ FEWEST = 8  # pictures that are parted
 # two groups of n pictures must explain UNLIKE + CHANCE / n of the variance. Of sets of one painter 1 to 2 % do with ten pictures, 5 to 10 %
 # with thirty; of sets half Monet, half prints 45 % with twenty, 83 % with thirty
 UNLIKE, CHANCE = 0.16, 4.2
+BOTH = 0.3  # share of the pictures that is flat, and that is not, from which on the two are parted; and three at least
 
 
 def groups(paths: Sequence[Path], cache: Path) -> list[list[Path]]:
     """`paths` in groups of what is alike, the largest first; what cannot be read is in none. What was seen is kept under `cache`."""
-    facts = (digests.of_code(features, general, codes), caches.file_digest(GENERAL), caches.file_facts(paths))
+    facts = (digests.of_code(features, general, measured, codes), caches.file_digest(GENERAL), caches.file_facts(paths))
     found = caches.kept(cache / f"manners-{digests.of_values(facts)}.pt", lambda: codes(paths))
     seen = [(path, code) for path, code in zip(paths, found, strict=True) if len(code)]
     if not seen:
         return []
-    parts = parted(np.stack([code.numpy() for _, code in seen]))
+    points = np.stack([code.numpy() for _, code in seen])
+    parts = parted(points[:, :NUMBERS], points[:, NUMBERS] > FLAT)
     return [[seen[i][0] for i in part] for part in parts]
 
 
@@ -57,19 +60,26 @@ def sheet(found: Sequence[Sequence[Path]], folder: Path) -> Path:
 
 
 def codes(paths: Sequence[Path]) -> list[torch.Tensor]:
-    """(NUMBERS,) of each picture, about standard normal; empty for one that cannot be read."""
+    """(NUMBERS + 1,) of each picture: its manner, about standard normal, and how flat it is, 0..1; empty for one that cannot be read."""
     model, reader, found = load_general(GENERAL), PictureReader(), []
     for path in paths:
         try:
-            found.append(model.code(reader.read(open_picture(path)).moments[None])[0, :NUMBERS].clone())
-        except PictureError:
+            picture = open_picture(path)
+            manner = model.code(reader.read(picture).moments[None])[0, :NUMBERS]
+            found.append(torch.cat([manner, torch.tensor([measure(picture).flat], dtype=manner.dtype)]))
+        except (PictureError, SettingError):
             found.append(torch.empty(0))
     return found
 
 
-def parted(points: NDArray[np.float32]) -> list[list[int]]:
-    """Indices of `points` (n, d) in groups, the largest first; of two alike in size that with the first point."""
-    parts = _parted(points, list(range(len(points))))
+def parted(points: NDArray[np.float32], flat: NDArray[np.bool_]) -> list[list[int]]:
+    """Indices of `points` (n, d) in groups, the largest first; of two alike in size that with the first point.
+
+    flat: (n,) which are flat."""
+    kinds = [np.flatnonzero(flat == kind).tolist() for kind in (True, False)]
+    if len(points) < FEWEST or min(map(len, kinds)) < max(3, BOTH * len(points)):
+        kinds = [list(range(len(points)))]
+    parts = [part for kind in kinds for part in _parted(points, kind)]
     return sorted(parts, key=lambda part: (-len(part), part[0]))
 
 

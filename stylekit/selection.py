@@ -1,7 +1,7 @@
 """Selection: one thing of a photo as a mask, from a point on it or by what it is (the subject, the sky); a brush stroke that ends at edges.
 
 Seeds by superpixels (SLIC: Achanta et al. 2012) whose ways to the border of the picture tell foreground from background (Zhu et al.,
-"Saliency Optimization from Robust Background Detection", 2014), refined by graph cuts (GrabCut: Rother et al. 2004). What a small network is
+"Saliency Optimization from Robust Background Detection", 2014), refined by graph cuts (GrabCut: Rother et al. 2004). What a network is
 sure of comes first (hand/subject/foreground.py).
 """
 

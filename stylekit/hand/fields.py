@@ -149,7 +149,7 @@ def pieces(
 
     texture in pixels. face: (h, w) 0..1, where the pieces may be small. figure, skin: (h, w) 0..1; no piece is part of the one and part
     of the ground, and all skin is one piece. outline: (h, w) 0..1, a thing that keeps its outline. hair: (h, w) 0..1, where it may be; what
-    is of the thing there and not skin is no piece of the rest."""
+    is of the thing there and not skin is a piece of its own."""
     lab = to_lab(shown)
     calm = calmed(lab, texture)
     calm += smoothstep(face, 0.3, 1)[..., None] * (lab - calm)
@@ -164,7 +164,10 @@ def pieces(
         # what is seen for certain is cut out before anything is merged, and hair from it
         thing = blur(outline, 0.5 * texture) > 0.5
         crown = thing & (hair > 0.5) if hair is not None else np.zeros_like(thing)
-        small = renumbered(np.asarray(3 * small + thing + crown, np.int32))
+        small = 2 * small + thing
+        # the hair of a head is one piece
+        _, heads = cv2.connectedComponents(np.asarray(crown, np.uint8), connectivity=4)
+        small = renumbered(np.asarray(np.where(crown, int(small.max()) + heads, small), np.int32))
         known = np.zeros(int(small.max()) + 1, np.int64)
         known[small.ravel()] = np.where(thing, 3 + crown, 0).ravel()
     else:

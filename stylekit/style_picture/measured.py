@@ -27,7 +27,7 @@ from stylekit.hand.hatching import Hatching
 from stylekit.hand.linework.lines import Lines
 from stylekit.hand.linework.outlines import Outlines
 from stylekit.hand.linework.pattern import Pattern
-from stylekit.hand.palettes import hex_of
+from stylekit.hand.palettes import MOST_INKS, SKIN, hex_of
 from stylekit.hand.strokes import Strokes
 from stylekit.hand.tone import Tone
 from stylekit.hand.view import UNITS
@@ -39,6 +39,8 @@ KEPT = 0.35  # of a place's variance: colour counts as kept below it
 WIDTH = 0.9  # units of a stroke, for each squared unit within which colour is kept
 MARKS = (5.5, 20.0)  # units; finer ones a small copy does not tell apart
 COLOURS = 8  # that a picture is summed up in
+PIGMENTS, PALE = 10, 20.0  # colours that several prints are summed up in; CIE chroma of one that counts twice as much as a grey
+NEAR_SKIN = 16.0  # CIE Lab; an ink as near to that of skin will do for it
 RIM = 0.06  # of a side, left out
 SHARP = (0.012, 0.028)  # contrast of light at edges over how far colours are from the eight: of no print, of every one
 FLAT = 0.5  # flatness from which a picture is drawn in fields
@@ -177,8 +179,12 @@ def pooled(found: Sequence[Measures]) -> Measures:
     middle = {name: float(np.median([getattr(one, name) for one in found])) for name in names}
     every = np.concatenate([one.colours for one in found])
     weights = np.concatenate([one.shares for one in found])
+    if middle["flat"] > FLAT:
+        weights = weights * (1 + np.hypot(*every[:, 1:].T) / PALE)
     counts = np.maximum(1, np.round(weights / weights.sum() * SAMPLE)).astype(int)
-    colours, shares, _ = _clustered(np.repeat(every, counts, 0))
+    # of prints every pigment counts, however little of it there is beside the paper; a painting is summed up
+    flat = middle["flat"] > FLAT
+    colours, shares, _ = _clustered(np.repeat(every, counts, 0), PIGMENTS if flat else COLOURS)
     ink = np.median([one.ink for one in found], 0)
     return Measures(**middle, ink=(float(ink[0]), float(ink[1]), float(ink[2])), colours=colours, shares=shares)
 
@@ -211,7 +217,11 @@ def _pencil(found: Measures) -> Hand:
 
 def _poster(found: Measures) -> Hand:
     count = int(np.clip(60 + 2000 * found.texture, 60, 150))
-    inks = " ".join(hex_of(np.asarray(colour * VIVID, np.float32)) for colour in found.colours)
+    colours = [np.asarray(colour * VIVID, np.float32) for colour in found.colours]
+    skin = np.array([min(SKIN[0] + 3, float(found.colours[-1][0])), *(0.75 * SKIN[1:])], np.float32)
+    if min(float(np.linalg.norm(colour - skin)) for colour in colours) > NEAR_SKIN and len(colours) < MOST_INKS:
+        colours.append(skin)  # a face in the ink of a wall is no face
+    inks = " ".join(map(hex_of, colours))
     fields = Fields(palettes=(inks,), count=count, texture=2.0, rounding=1.3, details=0.5, apart=0.6, vivid=1.7, lift=4.0)
     if found.lines <= 0.4 * LEAST_LINES:
         return Hand(tools=(("fields", (fields,)),), colours=MODEL)
@@ -367,14 +377,14 @@ def _summed_up(lab: Floats) -> tuple[Floats, Floats, float]:
     return _clustered(pixels[:: max(1, len(pixels) // SAMPLE)])
 
 
-def _clustered(colours: Floats) -> tuple[Floats, Floats, float]:
+def _clustered(colours: Floats, count: int = COLOURS) -> tuple[Floats, Floats, float]:
     """(n, 3) colours that stand for all, from dark to light, their shares, and how far a colour is from its own in the middle."""
     colours = np.ascontiguousarray(colours, np.float32)
-    start = colours[np.lexsort(colours.T[::-1])][np.linspace(0, len(colours) - 1, COLOURS).astype(int)]
+    start = colours[np.lexsort(colours.T[::-1])][np.linspace(0, len(colours) - 1, count).astype(int)]
     nearest = ((colours[:, None] - start[None]) ** 2).sum(-1).argmin(1).astype(np.int32)[:, None]
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 30, 0.5)
-    _, labels, centres = cv2.kmeans(colours, COLOURS, nearest, criteria, 1, cv2.KMEANS_USE_INITIAL_LABELS)
-    shares = np.bincount(labels[:, 0], minlength=COLOURS) / len(colours)
+    _, labels, centres = cv2.kmeans(colours, count, nearest, criteria, 1, cv2.KMEANS_USE_INITIAL_LABELS)
+    shares = np.bincount(labels[:, 0], minlength=count) / len(colours)
     error = float(np.median(np.sqrt(((colours - centres[labels[:, 0]]) ** 2).sum(1))))
     there = np.flatnonzero(shares > 0.004)
     order = there[np.argsort(centres[there, 0])]

@@ -75,4 +75,5 @@ def test_hair_is_no_piece_of_clothes(root: Path) -> None:
     crown = (people > 0.9) & (hair > 0.5)
     below = (people > 0.9) & (hair < 0.5)
     assert crown.any()
+    assert len(np.unique(labels[crown])) == 1  # that of one head is one piece
     assert not set(np.unique(labels[crown])) & set(np.unique(labels[below]))

@@ -31,6 +31,7 @@ from stylekit.hand.palettes import MOST_INKS, SKIN, hex_of
 from stylekit.hand.strokes import Strokes
 from stylekit.hand.tone import Tone
 from stylekit.hand.view import UNITS
+from stylekit.hand.woodblock import Woodblock
 
 SIDE = 384  # pixels of the side of a square of a copy's area
 LAGS = np.arange(1, 11)  # pixels
@@ -40,6 +41,7 @@ WIDTH = 0.9  # units of a stroke, for each squared unit within which colour is k
 MARKS = (5.5, 20.0)  # units; finer ones a small copy does not tell apart
 COLOURS = 8  # that a picture is summed up in
 PIGMENTS, PALE = 10, 20.0  # colours that several prints are summed up in; CIE chroma of one that counts twice as much as a grey
+WARM = 5.0  # CIE b of the lightest colour from which flat pictures with key lines are prints on paper of plant fibres, and not panels
 NEAR_SKIN = 16.0  # CIE Lab; an ink as near to that of skin will do for it
 RIM = 0.06  # of a side, left out
 SHARP = (0.012, 0.028)  # contrast of light at edges over how far colours are from the eight: of no print, of every one
@@ -108,6 +110,8 @@ def reason(found: Sequence[Measures], hand: Hand) -> str:
         kind, what = "hatching and lines", "drawn in one ink on paper"
     elif "fields" in names:
         kind = "flat fields and key lines" if "lines" in names else "flat fields"
+    elif "woodblock" in names:
+        kind = "a woodblock print with key lines"
     elif "lines" in names:
         kind = "strokes and contours"
     count = sum(one.drawn > 0.5 if "hatching" in names else one.flat > FLAT for one in found)
@@ -130,7 +134,7 @@ def bold_hand_of(pictures: Sequence[Image.Image]) -> Hand:
 def bold_hand_from(found: Measures) -> Hand:
     """As `bold_hand_of`, from what was measured."""
     mark = float(np.clip(BROADER * found.mark, *BROAD))
-    hand = hand_from(dataclasses.replace(found, mark=mark, coherence=min(1.0, found.coherence + AGREEING)))
+    hand = hand_from(dataclasses.replace(found, mark=mark, coherence=min(1.0, found.coherence + AGREEING)), learned=True)
     tools = [(name, tuple(_bolder(one, i) for i, one in enumerate(some))) for name, some in hand.tools]
     tools = [(name, (*some, THIN) if name == "strokes" else some) for name, some in tools]
     return dataclasses.replace(hand, tools=tuple(tools))
@@ -189,11 +193,13 @@ def pooled(found: Sequence[Measures]) -> Measures:
     return Measures(**middle, ink=(float(ink[0]), float(ink[1]), float(ink[2])), colours=colours, shares=shares)
 
 
-def hand_from(found: Measures) -> Hand:
-    """The tools that draw so: hatching and lines for a drawing in one ink, fields in its own inks for what is flat, else strokes."""
+def hand_from(found: Measures, learned: bool = False) -> Hand:
+    """The tools that draw so: hatching and lines for a drawing in one ink, fields in its own inks for what is flat, else strokes.
+
+    learned: whether a model has learned its palette: then a print with key lines on warm paper is drawn as one (see `Woodblock`)."""
     if found.drawn > 0.5:
         return _pencil(found)
-    return _poster(found) if found.flat > FLAT and len(found.colours) > 1 else _brush(found)
+    return _poster(found, learned) if found.flat > FLAT and len(found.colours) > 1 else _brush(found)
 
 
 def _pencil(found: Measures) -> Hand:
@@ -215,7 +221,7 @@ def _pencil(found: Measures) -> Hand:
     return Hand(tools=(("hatching", (hatching,)), ("lines", (lines,))), colours=PHOTO)
 
 
-def _poster(found: Measures) -> Hand:
+def _poster(found: Measures, learned: bool) -> Hand:
     count = int(np.clip(60 + 2000 * found.texture, 60, 150))
     colours = [np.asarray(colour * VIVID, np.float32) for colour in found.colours]
     skin = np.array([min(SKIN[0] + 3, float(found.colours[-1][0])), *(0.75 * SKIN[1:])], np.float32)
@@ -225,6 +231,9 @@ def _poster(found: Measures) -> Hand:
     fields = Fields(palettes=(inks,), count=count, texture=2.0, rounding=1.3, details=0.5, apart=0.6, vivid=1.7, lift=4.0)
     if found.lines <= 0.4 * LEAST_LINES:
         return Hand(tools=(("fields", (fields,)),), colours=MODEL)
+    lightest = found.colours[-1]
+    if learned and lightest[0] > PAPER and lightest[2] > WARM:
+        return Hand(tools=(("woodblock", (Woodblock(count=HELD + 50, rounding=1.7),)), *_key_lines(found)), colours=MODEL)
     # where lines hold the things together, fields may be few and calm
     fields = dataclasses.replace(fields, count=min(count, HELD), texture=3.0, rounding=1.8, figure=0.5, crumbs=6.0)
     return Hand(tools=(("fields", (fields,)), *_key_lines(found)), colours=MODEL)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from stylekit.errors import SettingError
+from stylekit.hand.analysis import to_lab
 from stylekit.hand.fields import Fields
 from stylekit.hand.hand import Hand
 from stylekit.images import open_picture
@@ -112,11 +113,28 @@ def test_real_prints_are_flat_and_real_paintings_are_not(style: str, flat: bool)
     assert len(found) == 2
 
 
+def test_the_hand_of_several_prints_has_their_pigments_and_an_ink_for_skin() -> None:
+    many = [measure(printed(seed)) for seed in range(3)]
+    fields = dict(hand_from(pooled(many)).tools)["fields"][0]
+    inks = np.asarray([[int(ink[k : k + 2], 16) for k in (1, 3, 5)] for ink in fields.palettes[0].split()], np.float32) / 255
+    lab = to_lab(inks[None])[0]
+    for pigment in ((176, 70, 52), (70, 96, 120), (120, 130, 90)):  # of `printed`, however much paper is beside them
+        own = to_lab(np.asarray([[pigment]], np.float32) / 255)[0, 0]
+        assert np.linalg.norm(lab - own, axis=1).min() < 16
+    assert np.linalg.norm(lab - np.array([80, 9, 18]), axis=1).min() < 20
+
+
 def test_most_pictures_decide_and_which_hand_is_said_with_the_reason() -> None:
     many = [measure(picture) for picture in (printed(0), printed(1), dabs(9))]
     prints = bold_hand_from(pooled(many))
-    assert tools(prints) == ["fields", "outlines", "lines", "pattern"]
-    assert reason(many, prints) == "hand: flat fields and key lines, for 2 of 3 pictures are flat"
+    assert tools(prints) == ["woodblock", "outlines", "lines", "pattern"]
+    assert reason(many, prints) == "hand: a woodblock print with key lines, for 2 of 3 pictures are flat"
+    # on white paper they are panels; and one picture's own palette is not the model's to learn
+    panels = hand_from(pooled(many))
+    assert tools(panels) == ["fields", "outlines", "lines", "pattern"]
+    assert reason(many, panels) == "hand: flat fields and key lines, for 2 of 3 pictures are flat"
+    white = [dataclasses.replace(one, colours=one.colours * np.array([1, 1, 0.1], np.float32)) for one in many]
+    assert tools(bold_hand_from(pooled(white))) == tools(panels)
     ink = dict(prints.tools)["outlines"][0].ink
     assert max(int(ink[i : i + 2], 16) for i in (1, 3, 5)) < 60
     some = [measure(dabs(9, seed=seed)) for seed in range(2)]

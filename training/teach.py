@@ -9,10 +9,14 @@ classical network (`training.targets.teacher`) makes of them in that manner. Not
 
 from __future__ import annotations
 
+import os
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the processor to others; read when torch is loaded
+
 import argparse
 import dataclasses
 import importlib.util
-import os
 import random
 import re
 import shutil

@@ -173,3 +173,19 @@ def test_threads_that_wait_leave_the_processor_unless_told_otherwise(monkeypatch
         assert command.run_script("x", lambda: seen.append(os.environ.get("OMP_WAIT_POLICY"))) == 0
         monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     assert seen == ["PASSIVE", "ACTIVE"]
+
+
+def test_teaching_sets_the_policy_before_torch_reads_it() -> None:
+    script = """
+import os, runpy, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print("torch sees", os.environ.get("OMP_WAIT_POLICY"))
+sys.meta_path.insert(0, Watch())
+sys.argv = ["teach", "--help"]
+runpy.run_module("training.teach", run_name="__main__")
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[0] == "torch sees PASSIVE", done.stderr

@@ -19,7 +19,7 @@ from stylekit.ui.home.take import create_take
 from stylekit.ui.painter.easel import create_painter
 from stylekit.ui.parts.frame import Hanging, create_frame
 from stylekit.ui.parts.style_tools import StyleTools, create_tools
-from stylekit.ui.scripts import DROP
+from stylekit.ui.scripts import BAR, DROP
 from stylekit.ui.status import say
 from stylekit.ui.visit.history import create_history
 from stylekit.ui.visit.keep import create_keep
@@ -143,7 +143,7 @@ def lay_out(
                     quick = gr.Checkbox(False, label="Quick decoder", info="Less fine detail", min_width=120, visible=tiny, elem_id="quick")
             settings = create_settings()
             with gr.Column(elem_id="actions"):
-                status = gr.HTML(say(WELCOME), apply_default_css=False, js_on_load=None, elem_id="status")
+                status = gr.HTML(say(WELCOME), apply_default_css=False, js_on_load=BAR, elem_id="status")
                 with gr.Row(elem_id="buttons"):
                     go = gr.Button((first and f"Stylize in {first.title}") or "Stylize", variant="primary", elem_id="go")
                     cancel = gr.Button("Cancel", interactive=False, elem_id="cancel")

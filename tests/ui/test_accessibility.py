@@ -89,3 +89,31 @@ def test_focus_is_seen(open_page: Callable[..., Page], served: tuple[str, FakeEn
         page.keyboard.press("Shift+Tab")
         page.keyboard.press("Tab")
         assert button(page, name).evaluate(outline), name
+
+
+@pytest.mark.parametrize("size", [(1280, 800), PHONE])
+def test_the_bar_with_the_buttons_covers_nothing_that_has_the_focus(
+    open_page: Callable[..., Page], served: tuple[str, FakeEngine, dict[str, Path]], size: tuple[int, int]
+) -> None:
+    page = open_page(served[0], size)
+    take(page, served[2]["photo.jpg"])
+    page.get_by_role("button", name="Advanced").click()
+    page.locator("#presets summary").click()
+    page.get_by_label("Working size").wait_for()
+    where = """() => { const e = document.activeElement, name = e.ariaLabel || e.value || e.textContent;
+      const box = (["radio", "checkbox"].includes(e.type) && e.closest("label") || e).getBoundingClientRect();
+      const bar = document.getElementById("actions").getBoundingClientRect();
+      const covered = box.top < 0 || box.bottom > Math.min(bar.top, innerHeight);
+      return [Boolean(e.closest("#actions")), `${e.tagName} ${name.trim()}`, covered]; }"""
+    for key in ("Tab", "Shift+Tab"):  # down to the bar, and from it up again
+        walked = {}
+        page.locator("#go" if key == "Shift+Tab" else "#change").focus()
+        for _ in range(30):
+            page.keyboard.press(key)
+            page.wait_for_timeout(50)
+            in_bar, name, covered = page.evaluate(where)
+            if in_bar or name.startswith("BODY"):
+                break
+            walked[name] = covered
+        assert len(walked) > 15
+        assert [name for name, covered in walked.items() if covered] == []

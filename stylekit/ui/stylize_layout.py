@@ -108,8 +108,8 @@ def lay_out(
             drop = gr.File(file_types=[*TAKEN], label="Photo", show_label=False, height=76, elem_id="drop")
             with gr.Row(elem_id="more-photos"):
                 photo = gr.HTML(None, html_template=PHOTO, js_on_load=None, visible=False, apply_default_css=False, elem_id="photo")
-                example_row = create_examples(examples)
                 change = gr.UploadButton("Change photo", file_types=[*TAKEN], visible=False, size="sm", scale=0, elem_id="change")
+                example_row = create_examples(examples)
             style = create_styles(styles, base)
             with gr.Row(elem_id="own-style"):
                 bring_style = gr.UploadButton("Style from a picture", file_types=[*FILE_TYPES], size="sm", scale=0, elem_id="add-style")

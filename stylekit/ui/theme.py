@@ -10,8 +10,10 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 from gradio import themes
 
+WORDS = {"common.upload": "Add files"}  # which Gradio's own words lack: it would show the key
 LOOK = Path(__file__).with_name("look")
 SHEETS = (
     "page",
@@ -32,7 +34,7 @@ SHEETS = (
 
 def launch_options() -> dict[str, Any]:
     """Keyword arguments for `launch()`: theme and css, no links out, no runs kept in the browser, no Node beside the server."""
-    return {"theme": theme(), "css": css(), "footer_links": [], "run_history": False, "ssr_mode": False}
+    return {"theme": theme(), "css": css(), "i18n": gr.I18n(en=WORDS), "footer_links": [], "run_history": False, "ssr_mode": False}
 
 
 def theme() -> themes.Base:

@@ -117,3 +117,39 @@ def test_the_bar_with_the_buttons_covers_nothing_that_has_the_focus(
             walked[name] = covered
         assert len(walked) > 15
         assert [name for name, covered in walked.items() if covered] == []
+
+
+def choose_by_key(page: Page, field: str, key: str, path: Path) -> None:
+    """Open a field's dialogue by the keyboard and choose a file in it."""
+    page.once("filechooser", lambda chooser: chooser.set_files(path))
+    page.wait_for_timeout(300)  # until the browser hands its dialogues over
+    page.locator(f"{field} .upload-container").focus()
+    page.keyboard.press(key)
+
+
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_the_focus_goes_on_from_the_field_for_a_photo(
+    open_page: Callable[..., Page], served: tuple[str, FakeEngine, dict[str, Path]], key: str
+) -> None:
+    page = open_page(served[0])
+    choose_by_key(page, "#drop", key, served[2]["text.png"])
+    expect(status(page)).to_contain_text("is not a picture")
+    expect(page.locator("#drop .upload-container")).to_be_focused()  # to try again
+    choose_by_key(page, "#drop", key, served[2]["photo.jpg"])
+    expect(button(page, "Change photo")).to_be_focused()
+    expect(page.locator("#photo img")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(button(page, "Example photo: other")).to_be_focused()
+    places = page.locator("#more-photos button:visible").evaluate_all("(all) => all.map((e) => e.getBoundingClientRect().left)")
+    assert places == sorted(places)  # the keyboard goes from left to right
+
+
+def test_the_focus_stays_in_a_field_for_many_files(open_page: Callable[..., Page], real: str, pictures: dict[str, Path]) -> None:
+    page = open_page(real)
+    for tab, field in (("Series", "#many-photos"), ("Teach", "#teach-pictures"), ("Evaluation", "#measure-photos")):
+        page.get_by_role("tab", name=tab).click()
+        expect(page.locator(field)).to_be_visible()
+        choose_by_key(page, field, "Enter", pictures["photo.jpg"])
+        expect(page.locator(field).get_by_role("button", name="Add files")).to_be_focused()
+        page.locator(field).get_by_role("button", name="Clear", exact=True).press("Enter")
+        expect(page.locator(f"{field} .upload-container")).to_be_focused()

@@ -89,6 +89,8 @@ def theme() -> themes.Base:
         input_background_fill="#fdfcf9",
         input_background_fill_dark="#201d19",
         input_border_width="1px",
+        input_placeholder_color="*body_text_color_subdued",
+        input_placeholder_color_dark="*body_text_color_subdued",
         button_primary_background_fill="#26221c",
         button_primary_background_fill_hover="#423b31",
         button_primary_text_color="#fdfcf9",

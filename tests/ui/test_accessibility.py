@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Browser, Page, expect
 
 import app
-from tests.browser import DESKTOP, PHONE, WAIT, FakeEngine, begin_painting, button, frame, paint, serve, start, status, take
+from tests.browser import DESKTOP, PHONE, WAIT, FakeEngine, begin_painting, button, contrast, frame, paint, serve, start, status, take
 
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 TARGET = 44  # pixels that a finger needs
@@ -54,6 +55,27 @@ def test_axe_finds_nothing(browser: Browser, real: str, pictures: dict[str, Path
         said[name] = violations(page, scheme)
     page.close()
     assert said == {state: [] for state in said}
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(PHONE, "light"), (DESKTOP, "dark")])
+def test_hints_in_fields_can_be_read(browser: Browser, real: str, size: tuple[int, int], scheme: Literal["light", "dark"]) -> None:
+    """axe does not look at them: their contrast, and that no field cuts its hint off."""
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+    page.set_default_timeout(WAIT)
+    page.goto(real)
+    room = """(e) => { const pen = document.createElement("canvas").getContext("2d"), s = getComputedStyle(e);
+      pen.font = s.font;
+      return e.clientWidth - parseFloat(s.paddingLeft) - parseFloat(s.paddingRight) - pen.measureText(e.placeholder).width; }"""
+    found = set()
+    for tab in ("Series", "Gallery", "Teach", "Evaluation"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(500)
+        for field in page.locator(":is(input, textarea)[placeholder]:not([placeholder='']):visible").all():
+            found.add(name := field.get_attribute("placeholder"))
+            assert contrast(field, "::placeholder") >= 4.5, name
+            assert field.evaluate(room) > 4, name
+    page.close()
+    assert len(found) >= 3
 
 
 def test_fingers_find_targets_of_44_pixels(open_page: Callable[..., Page], real: str, pictures: dict[str, Path]) -> None:

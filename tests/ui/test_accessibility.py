@@ -175,3 +175,21 @@ def test_the_focus_stays_in_a_field_for_many_files(open_page: Callable[..., Page
         expect(page.locator(field).get_by_role("button", name="Add files")).to_be_focused()
         page.locator(field).get_by_role("button", name="Clear", exact=True).press("Enter")
         expect(page.locator(f"{field} .upload-container")).to_be_focused()
+
+
+def test_folds_have_one_arrow_and_say_whether_they_are_open(open_page: Callable[..., Page], real: str) -> None:
+    page = open_page(real)
+    arrow = "(e) => { const s = getComputedStyle(e, '::after'); return [s.maskImage, s.width, s.rotate]; }"
+    button(page, "Advanced").scroll_into_view_if_needed()  # that is its name: Gradio's arrow, a letter, would be read as a part of it
+    expect(button(page, "Advanced")).to_have_attribute("aria-expanded", "false")
+    folds = [button(page, "Advanced"), page.locator("#presets summary")]
+    looks = [fold.evaluate(arrow) for fold in folds]
+    assert "svg" in looks[0][0]
+    assert looks[0] == looks[1]
+    for fold in folds:
+        fold.click()
+    expect(button(page, "Advanced")).to_have_attribute("aria-expanded", "true")
+    page.wait_for_timeout(300)
+    assert [fold.evaluate(arrow)[2] for fold in folds] == ["180deg", "180deg"]
+    between = "(e) => e.getBoundingClientRect().left - e.previousElementSibling.getBoundingClientRect().right"
+    assert page.locator("#result").evaluate(between) >= 20

@@ -103,3 +103,17 @@ def test_cards_of_the_gallery_compare_by_touch(open_page: Callable[..., Page], r
     fingers(page, [(box["x"] + 60, y - d) for d in (0, 20, 50, 90, 140)])  # up: the page scrolls
     page.wait_for_function("(before) => scrollY > before + 60", arg=before)
     assert page.locator("#piece-label h2").inner_text() == title  # a swipe is no click
+
+
+def test_lists_are_as_high_as_a_finger_needs_and_nothing_is_blank_below_the_example(open_page: Callable[..., Page], real: str) -> None:
+    page = open_page(real, PHONE, touch=True)
+    expect(page.locator("#frame img").first).to_be_visible()
+    space = "document.documentElement.scrollHeight - document.querySelector('#frame figcaption').getBoundingClientRect().bottom - scrollY"
+    assert page.evaluate(space) < 100
+    page.get_by_role("button", name="Advanced").click()
+    frame = "(all) => all.map((e) => { while (getComputedStyle(e).borderTopWidth !== '1px') e = e.parentElement; return e.offsetHeight; })"
+    for tab, count in (("Stylize", 2), ("Series", 2), ("Gallery", 1), ("Evaluation", 1)):
+        page.get_by_role("tab", name=tab).click()
+        lists = page.get_by_role("combobox").and_(page.locator("input:visible"))
+        expect(lists).to_have_count(count)
+        assert all(44 <= height <= 48 for height in lists.evaluate_all(frame)), tab

@@ -27,6 +27,8 @@ for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => { aw
 let shown = null;
 new MutationObserver(() => {
   goOn();
+  // Gradio's fold does not say whether it is open
+  for (const fold of document.querySelectorAll(".label-wrap")) fold.ariaExpanded = fold.classList.contains("open");
   const tab = chosen();
   if (!tab || tab === shown) return;
   const first = shown === null;

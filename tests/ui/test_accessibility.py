@@ -193,3 +193,18 @@ def test_folds_have_one_arrow_and_say_whether_they_are_open(open_page: Callable[
     assert [fold.evaluate(arrow)[2] for fold in folds] == ["180deg", "180deg"]
     between = "(e) => e.getBoundingClientRect().left - e.previousElementSibling.getBoundingClientRect().right"
     assert page.locator("#result").evaluate(between) >= 20
+
+
+def test_the_frame_of_a_list_has_the_ring_of_the_focus(open_page: Callable[..., Page], real: str) -> None:
+    page = open_page(real)
+    page.get_by_role("tab", name="Series").click()
+    page.locator("#many-format input").focus()
+    page.keyboard.press("Tab")
+    expect(page.locator("#many-size input")).to_be_focused()
+    rings = """(e) => { const found = [];
+      for (; e.id !== "many-size"; e = e.parentElement) {
+        const s = getComputedStyle(e);
+        if (s.outlineStyle !== "none" && parseFloat(s.outlineWidth)) found.push([s.borderTopWidth, s.outlineWidth]);
+      }
+      return found; }"""
+    assert page.locator("#many-size input").evaluate(rings) == [["1px", "2px"]]

@@ -117,3 +117,18 @@ def test_lists_are_as_high_as_a_finger_needs_and_nothing_is_blank_below_the_exam
         lists = page.get_by_role("combobox").and_(page.locator("input:visible"))
         expect(lists).to_have_count(count)
         assert all(44 <= height <= 48 for height in lists.evaluate_all(frame)), tab
+
+
+def test_chosen_files_stand_in_line_with_their_buttons(open_page: Callable[..., Page], real: str, pictures: dict[str, Path]) -> None:
+    page = open_page(real, PHONE, touch=True)
+    for tab, field in (("Series", "#many-photos"), ("Teach", "#teach-pictures"), ("Evaluation", "#measure-photos")):
+        page.get_by_role("tab", name=tab).click()
+        page.locator(f"{field} input[type=file]").set_input_files([pictures["photo.jpg"], pictures["other.jpg"]])
+        rows = page.locator(f"{field} tr")
+        expect(rows).to_have_count(2)
+        for row in rows.all():
+            boxes = [part.bounding_box() for part in row.locator("span, a, button").all()]
+            middles = [box["y"] + box["height"] / 2 for box in boxes if box]
+            assert len(middles) == 4
+            assert max(middles) - min(middles) < 3, tab
+        assert row.locator("a").evaluate("(e) => e.offsetHeight") >= 44

@@ -132,3 +132,19 @@ def test_chosen_files_stand_in_line_with_their_buttons(open_page: Callable[..., 
             assert len(middles) == 4
             assert max(middles) - min(middles) < 3, tab
         assert row.locator("a").evaluate("(e) => e.offsetHeight") >= 44
+
+
+def test_at_320_pixels_nothing_is_cut_off(open_page: Callable[..., Page], real: str, pictures: dict[str, Path]) -> None:
+    page = open_page(real, (320, 640), touch=True)
+    begin_painting(page, pictures["photo.jpg"])
+    cut = """() => [...document.querySelectorAll("button, input, select, [role=tab]")].filter((e) => {
+      const box = e.getBoundingClientRect();
+      const within = e.matches("button") && e.scrollWidth > e.clientWidth + 1;
+      return box.width && !e.closest(".sk-scroll, [aria-hidden=true]") && (box.left < 0 || box.right > innerWidth || within);
+    }).map((e) => e.ariaLabel ?? e.textContent.trim())"""
+    assert page.evaluate(cut) == []
+    for tab in ("Series", "Gallery", "Teach", "Evaluation"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(700)
+        assert page.evaluate(cut) == [], tab
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320, tab

@@ -353,3 +353,22 @@ def drop(page: Page, path: Path, place: str = "#result") -> None:
 def slide(page: Page, part: Locator, value: float) -> None:
     """Move a slider as its keyboard would."""
     part.evaluate("(e, v) => { e.value = v; e.dispatchEvent(new Event('input')); e.dispatchEvent(new Event('change')); }", value)
+
+
+def contrast(part: Locator, pseudo: str = "") -> float:
+    """The ratio of the text's colour to what lies below it, as WCAG has it. pseudo: of a part such as `::placeholder`."""
+    return part.evaluate(
+        """(e, pseudo) => {
+          const parts = (text) => text.match(/[\\d.]+/g).map(Number);
+          const light = (rgb) => rgb.slice(0, 3).map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+            .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+          const style = getComputedStyle(e, pseudo || null);
+          let below = e;
+          while (below && (parts(getComputedStyle(below).backgroundColor)[3] ?? 1) === 0) below = below.parentElement;
+          const ground = parts(getComputedStyle(below ?? document.body).backgroundColor), ink = parts(style.color);
+          const opacity = (ink[3] ?? 1) * Number(style.opacity);
+          const one = light(ink.slice(0, 3).map((v, i) => v * opacity + ground[i] * (1 - opacity))), two = light(ground);
+          return (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05);
+        }""",
+        pseudo,
+    )

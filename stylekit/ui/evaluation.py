@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import html
+import io
 import json
 import logging
 import re
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from stylekit.errors import PictureError, SettingError, StyleError
 from stylekit.formats import FILE_TYPES
@@ -44,6 +46,7 @@ MOST_PHOTOS = 8
 AT_ONCE = 4  # visitors whose Cancel is heard at the same time
 REPORT_SECONDS = 24 * 3600.0  # seconds that a visitor's own report stays on the server
 HEAD = ("lpips", "ssim", "reached", "kid", "seconds")  # columns that are shown before "all numbers" is asked for
+LEGIBLE = 0.82  # of the size of a plot or sheet: its smallest letters, 11 pixels high, still have 9; where there is less room it scrolls
 METHODS = {
     "identity": "photo itself",
     "base": "base alone",
@@ -53,6 +56,7 @@ METHODS = {
     "dreambooth": "DreamBooth alone",
     "classical": "classical network",
 }
+NONE = "–"  # where there is no number
 LIMITS = {  # column of a limit -> its title and format
     "style": ("style", ""),
     "strength": ("strength", ".2f"),
@@ -388,7 +392,7 @@ def _limits(report: Report) -> str:
     head = "".join(f'<th scope="col">{title}</th>' for title, _ in LIMITS.values())
     body = ""
     for row in rows:
-        texts = ("" if row.get(key) is None else f"{row[key]:{form}}" for key, (_, form) in LIMITS.items())
+        texts = (NONE if row.get(key) is None else f"{row[key]:{form}}" for key, (_, form) in LIMITS.items())
         body += "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in texts) + "</tr>"
     return (
         f'<h3 class="sk-heading">How far the dial goes while the targets hold</h3><div class="sk-scroll" tabindex="0" role="region" '
@@ -402,7 +406,7 @@ def _cell(row: Mapping[str, Any], column: Mapping[str, Any], report: Report) -> 
     kind = "" if column["key"] in HEAD else ' class="sk-more"'
     value = row.get(column["key"])
     if value is None:
-        return f'<td{kind} data-value=""></td>'
+        return f'<td{kind} data-value="">{NONE}</td>'
     text, target = f"{value:.{column['digits']}f}", column["target"]
     if target is not None and (report["standard"] or not column["networks"]) and row["method"] != "identity":
         passed = value < target if column["better"] == "low" else value > target
@@ -421,7 +425,11 @@ def _picture(folder: Path, entry: Mapping[str, str], shared: bool) -> str:
     text = html.escape(entry["text"])
     kind = "png" if path.suffix == ".png" else "jpeg"
     source = shelve(data) if shared else f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    return f'<figure><img loading="lazy" src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    with Image.open(io.BytesIO(data)) as picture:
+        wide, high = picture.size
+    image = f'<img loading="lazy" width="{wide}" height="{high}" style="min-width: {LEGIBLE * wide:.0f}px" src="{source}" alt="{text}">'
+    box = f'<div class="sk-scroll" tabindex="0" role="group" aria-label="Picture">{image}</div>'
+    return f"<figure>{box}<figcaption>{text}</figcaption></figure>"
 
 
 def _discard(folder: str | None) -> None:

@@ -42,7 +42,10 @@ Updates = dict[Any, Any]
 
 HUB_QUEUE = "hub"  # concurrency_id of what talks to the Hub
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-ADD_HINT = "A repository with a LoRA for Stable Diffusion 1.x or the pocket base. It is checked before it is used."
+ADD_HINT = (
+    "A repository with a LoRA for Stable Diffusion 1.x or the pocket base; OWNER/NAME@REVISION for one revision of it. "
+    "It is checked before it is used."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,9 +174,7 @@ def _lay_out(styles: Sequence[Style], base: str, can_add: bool, can_choose: bool
         with gr.Column(min_width=300, visible=can_add):
             gr.HTML('<h2 class="sk-heading">Add from the Hub</h2>', apply_default_css=False, js_on_load=None)
             with gr.Row(elem_classes="sk-ask"):
-                source = gr.Textbox(
-                    placeholder="OWNER/NAME or OWNER/NAME@revision", show_label=False, label="Repository", max_lines=1, elem_id="source"
-                )
+                source = gr.Textbox(placeholder="OWNER/NAME", show_label=False, label="Repository", max_lines=1, elem_id="source")
                 add = gr.Button("Add", scale=0, min_width=90, elem_id="add")
             add_status = gr.HTML(say(ADD_HINT), apply_default_css=False, js_on_load=None, elem_id="add-status")
         with gr.Column(min_width=300, visible=can_choose):

@@ -23,6 +23,11 @@ addEventListener("drop", (event) => {
   field.dispatchEvent(new Event("change", {bubbles: true}));
 }, true);
 """
+# how high the bar with the buttons is, which lies over what is scrolled below it: what has the focus keeps clear of it (studio.css)
+BAR = """
+const bar = element.closest("#actions");
+new ResizeObserver(() => bar.closest("#studio").style.setProperty("--sk-bar", `${bar.offsetHeight}px`)).observe(bar);
+"""
 _REVEAL = """if (matchMedia("(max-width: 768px)").matches)
     setTimeout(() => document.getElementById("result").scrollIntoView({behavior: "smooth"}), 500);"""
 IDLE = """() => [true, false, true].map((interactive) => ({interactive, __type__: "update"}))"""

@@ -19,7 +19,7 @@ from stylekit.ui.home.take import create_take
 from stylekit.ui.painter.easel import create_painter
 from stylekit.ui.parts.frame import Hanging, create_frame
 from stylekit.ui.parts.style_tools import StyleTools, create_tools
-from stylekit.ui.scripts import DROP
+from stylekit.ui.scripts import BAR, DROP
 from stylekit.ui.status import say
 from stylekit.ui.visit.history import create_history
 from stylekit.ui.visit.keep import create_keep
@@ -108,8 +108,8 @@ def lay_out(
             drop = gr.File(file_types=[*TAKEN], label="Photo", show_label=False, height=76, elem_id="drop")
             with gr.Row(elem_id="more-photos"):
                 photo = gr.HTML(None, html_template=PHOTO, js_on_load=None, visible=False, apply_default_css=False, elem_id="photo")
-                example_row = create_examples(examples)
                 change = gr.UploadButton("Change photo", file_types=[*TAKEN], visible=False, size="sm", scale=0, elem_id="change")
+                example_row = create_examples(examples)
             style = create_styles(styles, base)
             with gr.Row(elem_id="own-style"):
                 bring_style = gr.UploadButton("Style from a picture", file_types=[*FILE_TYPES], size="sm", scale=0, elem_id="add-style")
@@ -143,7 +143,7 @@ def lay_out(
                     quick = gr.Checkbox(False, label="Quick decoder", info="Less fine detail", min_width=120, visible=tiny, elem_id="quick")
             settings = create_settings()
             with gr.Column(elem_id="actions"):
-                status = gr.HTML(say(WELCOME), apply_default_css=False, js_on_load=None, elem_id="status")
+                status = gr.HTML(say(WELCOME), apply_default_css=False, js_on_load=BAR, elem_id="status")
                 with gr.Row(elem_id="buttons"):
                     go = gr.Button((first and f"Stylize in {first.title}") or "Stylize", variant="primary", elem_id="go")
                     cancel = gr.Button("Cancel", interactive=False, elem_id="cancel")

@@ -10,8 +10,10 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 from gradio import themes
 
+WORDS = {"common.upload": "Add files"}  # which Gradio's own words lack: it would show the key
 LOOK = Path(__file__).with_name("look")
 SHEETS = (
     "page",
@@ -32,7 +34,7 @@ SHEETS = (
 
 def launch_options() -> dict[str, Any]:
     """Keyword arguments for `launch()`: theme and css, no links out, no runs kept in the browser, no Node beside the server."""
-    return {"theme": theme(), "css": css(), "footer_links": [], "run_history": False, "ssr_mode": False}
+    return {"theme": theme(), "css": css(), "i18n": gr.I18n(en=WORDS), "footer_links": [], "run_history": False, "ssr_mode": False}
 
 
 def theme() -> themes.Base:
@@ -87,6 +89,8 @@ def theme() -> themes.Base:
         input_background_fill="#fdfcf9",
         input_background_fill_dark="#201d19",
         input_border_width="1px",
+        input_placeholder_color="*body_text_color_subdued",
+        input_placeholder_color_dark="*body_text_color_subdued",
         button_primary_background_fill="#26221c",
         button_primary_background_fill_hover="#423b31",
         button_primary_text_color="#fdfcf9",

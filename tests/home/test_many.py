@@ -141,8 +141,12 @@ def test_a_sheet_of_one_photo_is_made_downloaded_and_gone_on_from(open_page: Cal
     expect(page.locator("#ways-status")).to_contain_text(f"would have 9 pictures, over the {MOST} allowed", timeout=WAIT)
     page.locator("#ways-styles").get_by_label("No picture").uncheck()
     page.locator("#ways-values").locator("input, textarea").fill("0.25, 0.5")
+    page.locator("#ways-styles").get_by_label("Pencil sketch").uncheck()
+    page.locator("#ways-styles").get_by_label("Pencil sketch").check()  # as the last one, and yet in the first row, as its box is
     button(page, "Make the sheet").click()
     expect(page.locator("#ways-status")).to_contain_text("4 pictures are done", timeout=WAIT)
+    boxes = [text for text in page.locator("#ways-styles label").all_inner_texts() if "No picture" not in text]
+    expect(page.locator("#ways-pieces th[scope=row]")).to_have_text(boxes)
     made = [(str(recipe.mix), recipe.strength, recipe.seed) for recipe in engine.recipes]
     assert made == [("sketch", 0.25, 5), ("sketch", 0.5, 5), ("ukiyoe", 0.25, 5), ("ukiyoe", 0.5, 5)]
     with page.expect_download() as caught:

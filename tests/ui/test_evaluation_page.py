@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import gradio as gr
 import pytest
@@ -20,7 +21,7 @@ from stylekit.storage.paths import PHOTOS_FOLDER
 from stylekit.stylizer import Stylizer
 from stylekit.ui import evaluation
 from stylekit.ui.visit.page import create_header
-from tests.browser import PHONE, WAIT, serve
+from tests.browser import PHONE, WAIT, contrast, serve
 
 PHOTOS = PHOTOS_FOLDER
 DESKTOP = (1280, 900)
@@ -125,9 +126,9 @@ def test_a_report_is_there_and_sorts(page: Page) -> None:
     sort(page, "SSIM")
     assert column(page, "SSIM") == ["1.000", "0.800 ✓", "0.600 ✗"]
     sort(page, "style reached")
-    assert column(page, "style reached") == ["0.00", "0.30", ""]  # none is last
+    assert column(page, "style reached") == ["0.00", "0.30", "–"]  # none is last
     sort(page, "style reached")
-    assert column(page, "style reached") == ["0.30", "0.00", ""]
+    assert column(page, "style reached") == ["0.30", "0.00", "–"]
     sort(page, "method")
     assert column(page, "method") == ["LoRA alone", "LoRA alone", "photo itself"]
 
@@ -153,7 +154,7 @@ def test_another_report_and_the_downloads(page: Page, tmp_path: Path) -> None:
     limits = page.locator(".sk-limits tbody tr")
     expect(limits).to_have_count(2)
     assert limits.nth(0).locator("td").all_inner_texts() == ["monet", "0.62", "0.704", "0.120", "0.40", "50%", "SSIM"]
-    assert limits.nth(1).locator("td").all_inner_texts() == ["popart", "0.62", "0.704", "0.120", "", "", "SSIM"]
+    assert limits.nth(1).locator("td").all_inner_texts() == ["popart", "0.62", "0.704", "0.120", "–", "–", "SSIM"]
     expect(page.locator("#report-page")).to_contain_text("SSIM is over 0.7 and LPIPS under 0.3, means over 12 photos")
     sort(page, "seconds")  # sorting goes on working on what came later
     heads = page.locator("#report-page th").all_inner_texts()
@@ -229,7 +230,34 @@ def test_on_a_phone_only_the_table_scrolls_sideways(page: Page) -> None:
     page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     page.get_by_role("button", name="All numbers").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
-    assert page.locator(".sk-scroll").evaluate("box => box.scrollWidth > box.clientWidth")
+    assert page.locator(".sk-scroll:has(table)").evaluate("box => box.scrollWidth > box.clientWidth")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_plots_are_as_large_as_their_letters_need_one_under_another(page: Page, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    plots = page.locator("#report-page figure img")
+    expect(plots).to_have_count(2)
+    assert plots.evaluate_all("([one, two]) => one.getBoundingClientRect().bottom < two.getBoundingClientRect().top")
+    for plot in plots.all():
+        plot.scroll_into_view_if_needed()
+        page.wait_for_function("(image) => image.complete", arg=plot.element_handle())
+        wide, high = plot.evaluate("(image) => [image.clientWidth / image.naturalWidth, image.clientHeight / image.naturalHeight]")
+        assert wide == pytest.approx(high, abs=0.01)
+        assert wide >= evaluation.LEGIBLE - 0.01
+    scrolls = "(image) => { const box = image.parentElement; box.scrollLeft = 40; return box.scrollLeft; }"
+    assert [plot.evaluate(scrolls) for plot in plots.all()] == ([40, 40] if size == PHONE else [0, 0])
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_marks_of_targets_are_seen(browser: Browser, served: tuple[str, FakeEvaluate], scheme: Literal["light", "dark"]) -> None:
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(served[0])
+    for mark in (".sk-pass", ".sk-fail"):
+        expect(page.locator(mark).first).to_be_visible(timeout=WAIT)
+        assert contrast(page.locator(mark).first) >= 4.5, mark
+    page.close()
 
 
 def test_a_real_evaluation_on_the_page(browser: Browser, stylizer: Stylizer, tmp_path: Path) -> None:

@@ -334,6 +334,10 @@ def test_fingers_paint_and_nothing_overflows(
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     expect(page.locator("#painter [data-part=hint]")).to_contain_text("is painted")
     assert page.evaluate("scrollY") == before
+    button(page, "Undo").tap()  # at once after a quick stroke
+    expect(button(page, "Redo")).to_be_enabled(timeout=5000)
+    button(page, "Redo").tap()
+    expect(page.locator("#painter [data-part=hint]")).to_contain_text("is painted")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
     parts = page.locator("#painter select, #painter input, #painter button, #painter canvas").all()
     places = [place for part in parts if (place := part.bounding_box())]  # None is hidden

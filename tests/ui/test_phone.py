@@ -103,3 +103,48 @@ def test_cards_of_the_gallery_compare_by_touch(open_page: Callable[..., Page], r
     fingers(page, [(box["x"] + 60, y - d) for d in (0, 20, 50, 90, 140)])  # up: the page scrolls
     page.wait_for_function("(before) => scrollY > before + 60", arg=before)
     assert page.locator("#piece-label h2").inner_text() == title  # a swipe is no click
+
+
+def test_lists_are_as_high_as_a_finger_needs_and_nothing_is_blank_below_the_example(open_page: Callable[..., Page], real: str) -> None:
+    page = open_page(real, PHONE, touch=True)
+    expect(page.locator("#frame img").first).to_be_visible()
+    space = "document.documentElement.scrollHeight - document.querySelector('#frame figcaption').getBoundingClientRect().bottom - scrollY"
+    assert page.evaluate(space) < 100
+    page.get_by_role("button", name="Advanced").click()
+    frame = "(all) => all.map((e) => { while (getComputedStyle(e).borderTopWidth !== '1px') e = e.parentElement; return e.offsetHeight; })"
+    for tab, count in (("Stylize", 2), ("Series", 2), ("Gallery", 1), ("Evaluation", 1)):
+        page.get_by_role("tab", name=tab).click()
+        lists = page.get_by_role("combobox").and_(page.locator("input:visible"))
+        expect(lists).to_have_count(count)
+        assert all(44 <= height <= 48 for height in lists.evaluate_all(frame)), tab
+
+
+def test_chosen_files_stand_in_line_with_their_buttons(open_page: Callable[..., Page], real: str, pictures: dict[str, Path]) -> None:
+    page = open_page(real, PHONE, touch=True)
+    for tab, field in (("Series", "#many-photos"), ("Teach", "#teach-pictures"), ("Evaluation", "#measure-photos")):
+        page.get_by_role("tab", name=tab).click()
+        page.locator(f"{field} input[type=file]").set_input_files([pictures["photo.jpg"], pictures["other.jpg"]])
+        rows = page.locator(f"{field} tr")
+        expect(rows).to_have_count(2)
+        for row in rows.all():
+            boxes = [part.bounding_box() for part in row.locator("span, a, button").all()]
+            middles = [box["y"] + box["height"] / 2 for box in boxes if box]
+            assert len(middles) == 4
+            assert max(middles) - min(middles) < 3, tab
+        assert row.locator("a").evaluate("(e) => e.offsetHeight") >= 44
+
+
+def test_at_320_pixels_nothing_is_cut_off(open_page: Callable[..., Page], real: str, pictures: dict[str, Path]) -> None:
+    page = open_page(real, (320, 640), touch=True)
+    begin_painting(page, pictures["photo.jpg"])
+    cut = """() => [...document.querySelectorAll("button, input, select, [role=tab]")].filter((e) => {
+      const box = e.getBoundingClientRect();
+      const within = e.matches("button") && e.scrollWidth > e.clientWidth + 1;
+      return box.width && !e.closest(".sk-scroll, [aria-hidden=true]") && (box.left < 0 || box.right > innerWidth || within);
+    }).map((e) => e.ariaLabel ?? e.textContent.trim())"""
+    assert page.evaluate(cut) == []
+    for tab in ("Series", "Gallery", "Teach", "Evaluation"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(700)
+        assert page.evaluate(cut) == [], tab
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320, tab

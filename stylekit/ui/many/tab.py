@@ -121,10 +121,15 @@ def create_tab(
         titles = visitor.titles(recipe.mix.names)
         return Order(path=path, recipe=recipe, title=lambda name: title(name, visitor), slug=visitor.slug, titles=titles)
 
+    def offered(visitor: VisitorStyles) -> list[tuple[str, str]]:
+        """(title, name) of each style to tick, in the order of the boxes."""
+        names = {style.name for style in styles()}
+        found = [(style.title, style.name) for style in styles() if style.usable_on(base()) and not is_twin(style, names)]
+        return found + [(own.title, own.name) for own in visitor.styles]
+
     def arrive(given: dict[Any, Any]) -> dict[Any, Any]:
-        visitor, names = given[stylize.visitor_styles], {style.name for style in styles()}
-        choices = [(style.title, style.name) for style in styles() if style.usable_on(base()) and not is_twin(style, names)]
-        choices += [(own.title, own.name) for own in visitor.styles]
+        visitor = given[stylize.visitor_styles]
+        choices = offered(visitor)
         known = [name for _, name in choices]
         kept = [name for name in given[chosen] if name in known]
         first = list(dict.fromkeys([given[stylize.style], *known]))[:FIRST_STYLES]
@@ -159,30 +164,31 @@ def create_tab(
                 path = given[stylize.photo_path]
                 if not path or not Path(path).is_file():
                     raise PictureError(NO_PHOTO)
-                if not given[chosen]:
-                    raise SettingError("There is no style yet: tick some.")
                 name, visitor = SETTINGS.get(given[setting], ""), given[stylize.visitor_styles]
+                ticked = [style for _, style in offered(visitor) if style in given[chosen]]  # they come in the order of the clicks
+                if not ticked:
+                    raise SettingError("There is no style yet: tick some.")
                 numbers = read_values(name, given[values] or "", most_pictures)
-                if len(numbers) * len(given[chosen]) > most_pictures:
-                    count = len(numbers) * len(given[chosen])
+                if len(numbers) * len(ticked) > most_pictures:
+                    count = len(numbers) * len(ticked)
                     raise SettingError(
                         f"The sheet would have {count} pictures, over the {most_pictures} allowed: tick fewer styles or values."
                     )
                 small = open_picture(path, say=lambda _: None)
                 small.thumbnail((CELL, CELL), reducing_gap=2.0)
                 copy = save_png(small, Path(folder) / f"{Path(path).stem}.png")
-                dials = recipe_of(stylize, {**given, stylize.painting: False, stylize.style: given[chosen][0]}, base())
-                rows = variants(dials, given[chosen], name, numbers, visitor.pictures(given[chosen]))
+                dials = recipe_of(stylize, {**given, stylize.painting: False, stylize.style: ticked[0]}, base())
+                rows = variants(dials, ticked, name, numbers, visitor.pictures(ticked))
                 orders = [
                     (f"{title(style, visitor)}, {given[setting].lower()} {number:g}", order(copy, recipe, visitor))
-                    for style, row in zip(given[chosen], rows, strict=True)
+                    for style, row in zip(ticked, rows, strict=True)
                     for number, recipe in zip(numbers, row, strict=True)
                 ]
             except StyleError as error:
                 yield {ways.status: complain(str(error))}
                 return
-            down, across = [title(style, visitor) for style in given[chosen]], [f"{given[setting]} {number:g}" for number in numbers]
-            made = [(style, name, number) for style in given[chosen] for number in numbers]
+            down, across = [title(style, visitor) for style in ticked], [f"{given[setting]} {number:g}" for number in numbers]
+            made = [(style, name, number) for style in ticked for number in numbers]
             yield {ways_pieces: gr.HTML([], rows=down, columns=across), cells: made}
             making = make_series(orders, run, turn, pace, _keeper(ways_pieces))
             for said, pieces in _until_cancelled(ways, making, request):

@@ -297,6 +297,8 @@ easel.onpointermove = (event) => {
 };
 let endStroke = () => layDown(); // snap.js has more to do
 easel.onpointerup = easel.onpointercancel = () => { if (points) endStroke(); };
+// or the browser takes a quick stroke for a fling of the page, and the tap after it for what stops the fling
+easel.addEventListener("touchmove", (event) => { if (points) event.preventDefault(); }, {passive: false});
 
 // on the document, since what was clicked last may be anything; only while the painter is seen, and not in a text field
 document.addEventListener("keydown", (event) => {

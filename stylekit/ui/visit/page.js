@@ -26,6 +26,9 @@ for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => { aw
 // the tabs say which is chosen; whoever chose it, a click or Python, the address follows
 let shown = null;
 new MutationObserver(() => {
+  goOn();
+  // Gradio's fold does not say whether it is open
+  for (const fold of document.querySelectorAll(".label-wrap")) fold.ariaExpanded = fold.classList.contains("open");
   const tab = chosen();
   if (!tab || tab === shown) return;
   const first = shown === null;
@@ -34,6 +37,21 @@ new MutationObserver(() => {
   if (url && location.hash !== url && !going && !first && !awaited) history.pushState(null, "", url);
   going = false;
 }).observe(document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ["aria-selected"]});
+
+// a field for files is drawn anew when it has some, and the focus would be nowhere: it goes to what stands there now
+let left = null; // the part of such a field that had the focus last
+addEventListener("focusin", ({target}) => {
+  const field = target.closest?.(".block:has(input[type=file])");
+  left = field && {part: target, id: field.id};
+});
+addEventListener("pointerdown", ({target}) => { if (left && target.closest?.(".block")?.id !== left.id) left = null; });
+addEventListener("focusout", () => setTimeout(goOn)); // what is hidden loses it only when the page is drawn
+
+function goOn() {
+  if (!left || document.activeElement !== document.body || left.part.offsetParent) return;
+  const next = left.id === "drop" ? "#change, #drop .upload-container" : `#${left.id} :is(.upload-container, .icon-button)`;
+  [...document.querySelectorAll(next)].find((part) => part.offsetParent)?.focus();
+}
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {

@@ -98,6 +98,7 @@ def page(name: str, markdown: str) -> str:
         body = "".join(f"<section>{part}</section>" for part in body.split("<hr />"))
     # a picture with what is under it: one thing, never parted by the end of a page
     body = re.sub(r"<p>(<img [^>]*>)</p>\s*<p><em>(.*?)</em></p>", r"<figure>\1<figcaption>\2</figcaption></figure>", body, flags=re.DOTALL)
+    body = re.sub(r"</table>\s*<p><em>(Table .*?)</em></p>", r"</table><p class='caption'>\1</p>", body, flags=re.DOTALL)
     body = re.sub(r"<p>(<img [^>]*>)</p>", r"<figure>\1</figure>", body)
     title = re.search(r"<h1>(.*?)</h1>", body)
     style = (HERE / f"{name}.css").read_text(encoding="utf-8")

@@ -252,6 +252,21 @@ def on_lent_gpu() -> bool:
     return importlib.util.find_spec("spaces") is not None
 
 
+def launch(demo: gr.Blocks, settings: Settings) -> None:
+    """Serve the page until the process is ended.
+
+    Gradio asks its own page once and gives it 3 seconds. On a busy machine, while torch is being read beside it, that may not be enough,
+    though the page is served: then it is waited for, where Gradio would give up.
+    """
+    try:
+        demo.launch(server_name=settings.host, server_port=settings.port, **launch_options(settings))
+    except ValueError as error:
+        if not demo.is_running or "localhost is not accessible" not in str(error):
+            raise
+        logging.getLogger(__name__).warning("The page did not answer within 3 seconds: this machine is busy, or a proxy stands before it.")
+        demo.block_thread()
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -259,7 +274,7 @@ def main() -> None:
     try:
         settings = Settings()
         demo = build(settings)
-        demo.launch(server_name=settings.host, server_port=settings.port, **launch_options(settings))
+        launch(demo, settings)
     except StyleError as error:
         sys.exit(f"stylekit: {error}")
     except OSError as error:  # a port in use, or an address that is not this machine's

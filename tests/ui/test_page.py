@@ -8,8 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pillow_heif
 import psutil
@@ -260,6 +262,27 @@ def test_a_port_in_use_ends_the_app_with_a_sentence(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("STYLEKIT_PORT", str(taken.getsockname()[1]))
         with pytest.raises(SystemExit, match=r"^stylekit: The page could not be opened: choose another STYLEKIT_PORT"):
             app.main()
+
+
+@pytest.mark.parametrize(
+    ("said", "running", "stays"),
+    [("localhost is not accessible", True, True), ("localhost is not accessible", False, False), ("no", True, False)],
+)
+def test_a_page_that_is_slow_to_answer_its_own_server_is_served(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, said: str, running: bool, stays: bool
+) -> None:
+    def slow(demo: gr.Blocks, **_: object) -> None:
+        demo.is_running = running
+        raise ValueError(f"When {said}, a shareable link must be created.")
+
+    waited: list[gr.Blocks] = []
+    monkeypatch.setattr(gr.Blocks, "launch", slow)
+    monkeypatch.setattr(gr.Blocks, "block_thread", waited.append)
+    demo = gr.Blocks(analytics_enabled=False)
+    with nullcontext() if stays else pytest.raises(ValueError, match=said):
+        app.launch(demo, app.Settings())
+    assert waited == [demo] * stays
+    assert ("did not answer within 3 seconds" in caplog.text) is stays
 
 
 def test_a_wrong_base_is_told_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:

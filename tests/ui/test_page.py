@@ -277,7 +277,7 @@ def test_a_page_that_is_slow_to_answer_its_own_server_is_served(
 
     waited: list[gr.Blocks] = []
     monkeypatch.setattr(gr.Blocks, "launch", slow)
-    monkeypatch.setattr(gr.Blocks, "block_thread", waited.append)
+    monkeypatch.setattr(gr.Blocks, "block_thread", lambda demo: waited.append(demo))
     demo = gr.Blocks(analytics_enabled=False)
     with nullcontext() if stays else pytest.raises(ValueError, match=said):
         app.launch(demo, app.Settings())

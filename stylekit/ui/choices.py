@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 THUMBNAIL = (240, 160)  # pixels: a tile is at most 120 wide, on screens of two dots a pixel
+HEADS = (0.5, 0.2)  # where a picture is cut: heads are above the middle
 SMALL = (112, 112)  # of example photos
 QUALITY = 76  # of the copies, as WebP: half of what JPEG takes
 
@@ -132,7 +133,7 @@ def _address(path: Path, changed: int, side: int, crop: tuple[int, int] | None) 
         log.warning("%s", error)
         return ""
     if crop:
-        picture = ImageOps.fit(picture, crop)
+        picture = ImageOps.fit(picture, crop, centering=HEADS)
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     data = io.BytesIO()
     picture.convert("RGB").save(data, "WEBP", quality=QUALITY)
@@ -159,7 +160,7 @@ def _choice(
     """A picture to choose, for the templates: the server's by its address, a visitor's own inside the page."""
     source = ""
     if isinstance(picture, Image.Image):
-        source = f"data:image/jpeg;base64,{base64.b64encode(_jpeg(ImageOps.fit(picture, THUMBNAIL))).decode()}"
+        source = f"data:image/jpeg;base64,{base64.b64encode(_jpeg(ImageOps.fit(picture, THUMBNAIL, centering=HEADS))).decode()}"
     elif picture is not None:
         source = picture_address(picture, max(size), size)
     return {"name": html.escape(name), "title": html.escape(title), "picture": source, "missing": html.escape(missing)}

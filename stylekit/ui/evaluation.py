@@ -350,13 +350,14 @@ def _about(report: Report) -> str:
 
 
 def _notes(text: str) -> str:
-    """The little Markdown that notes have: paragraphs, lists and bold words."""
+    """The little Markdown that notes have: paragraphs, lists, bold and slanted words."""
     parts = []
     for block in html.escape(text.strip()).split("\n\n"):
         items = re.split(r"^- ", block, flags=re.MULTILINE)
         listed = "".join(f"<li>{item}</li>" for item in items[1:])
         parts.append((f"<p>{items[0]}</p>" if items[0].strip() else "") + (f"<ul>{listed}</ul>" if listed else ""))
-    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", "".join(parts))
+    bold = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", "".join(parts))
+    return re.sub(r"\*(\S.*?)\*", r"<i>\1</i>", bold)
 
 
 def _table(report: Report) -> str:

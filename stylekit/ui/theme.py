@@ -112,6 +112,11 @@ def theme() -> themes.Base:
         checkbox_label_text_color_selected="*body_text_color",
         checkbox_background_color_selected="*color_accent",
         checkbox_background_color_selected_dark="*color_accent",
+        # what shows where a control is, 3:1 against the page (WCAG 1.4.11)
+        checkbox_border_color="#8a7f6d",
+        checkbox_border_color_dark="#8d8374",
+        input_border_color="#8f8472",
+        input_border_color_dark="#857b6c",
         checkbox_label_padding="6px 12px",
     )
 

@@ -230,7 +230,12 @@ def test_on_a_phone_only_the_table_scrolls_sideways(page: Page) -> None:
     page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     page.get_by_role("button", name="All numbers").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
-    assert page.locator(".sk-scroll:has(table)").evaluate("box => box.scrollWidth > box.clientWidth")
+    table = page.locator(".sk-scroll:has(table)")
+    assert table.evaluate("box => box.scrollWidth > box.clientWidth")
+    said = "box => getComputedStyle(box, '::before').content"
+    assert "Swipe sideways" in table.evaluate(said)
+    page.set_viewport_size({"width": DESKTOP[0], "height": DESKTOP[1]})
+    assert table.evaluate(said) == "none"
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
@@ -287,3 +292,9 @@ def test_a_real_evaluation_on_the_page(browser: Browser, stylizer: Stylizer, tmp
         assert column(page, "SSIM")[0] == "1.000"
         assert page.locator("#report-page figure img").count() == 4  # two plots, the best and the worst
         page.close()
+
+
+def test_notes_have_bold_and_slanted_words() -> None:
+    assert evaluation._notes("*Drawn* is **all**.\n\n- 2 * 3 * 4\n- <b>") == (
+        "<p><i>Drawn</i> is <b>all</b>.</p><ul><li>2 * 3 * 4\n</li><li>&lt;b&gt;</li></ul>"
+    )

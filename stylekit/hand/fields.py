@@ -25,6 +25,7 @@ WORK_AREA = 400 * 400  # pixels of the copy in which shapes are found
 FINE = 4  # the map of fields is this many times as fine as that copy, so that borders are curves and not pixels
 SOFT = 2.4  # standard deviation of a field's border in pixels of the fine map, before it is cut sharp
 OPENED = 0.55  # median light of the photo in which skin is judged, whatever a card asks for
+GROUND, FIGURE, SKIN, THING, CROWN = range(5)  # kinds of pieces; no two of them are merged, and the borders of the last three stay
 HAIR = 0.6  # of its chroma that hair keeps when its ink is chosen
 BROWN = 52.0  # CIE lightness of the lit side of skin below which it gets an ink of its own
 
@@ -160,29 +161,20 @@ def pieces(
     weight = 0.6 + 0.8 * smoothstep(far, 1.2, 0.2) + 2 * face
     if figure is not None:
         weight = weight + 3 * smoothstep(blur(lab - blur(lab, 0.08 * math.sqrt(h * w)), texture)[..., 1:].max(-1), 16, 30)
+    kind = np.full(int(small.max()) + 1, GROUND)
     if outline is not None and outline.any():
-        # what is seen for certain is cut out before anything is merged, and hair from it
-        thing = blur(outline, 0.5 * texture) > 0.5
-        crown = thing & (hair > 0.5) if hair is not None else np.zeros_like(thing)
-        small = 2 * small + thing
-        # the hair of a head is one piece
-        _, heads = cv2.connectedComponents(np.asarray(crown, np.uint8), connectivity=4)
-        small = renumbered(np.asarray(np.where(crown, int(small.max()) + heads, small), np.int32))
-        known = np.zeros(int(small.max()) + 1, np.int64)
-        known[small.ravel()] = np.where(thing, 3 + crown, 0).ravel()
-    else:
-        known = np.zeros(int(small.max()) + 1, np.int64)
-    kind = known.copy()
+        # what is seen for certain is cut out before anything is merged
+        small, kind = cut_apart(small, blur(outline, 0.5 * texture) > 0.5, hair)
     if figure is not None and figure.any():
         weight = weight * (0.5 + 0.5 * figure / float(figure.max()))
-        kind = np.where(known > 0, known, kinds(small, figure))
+        kind = np.where(kind == GROUND, kinds(small, figure), kind)
     # the finer map decides about skin: it has more edges than colours tell
     person = -1
     if skin is not None and skin.any():
         own = without_crumbs(np.asarray(blur(skin, 0.7 * texture) > 0.5, np.int32), np.full(skin.shape, (3 * texture) ** 2, np.float32)) > 0
         if own.any():
             small = np.where(own, len(kind), small)
-            kind = np.append(kind, 2)[np.unique(small)]
+            kind = np.append(kind, SKIN)[np.unique(small)]
             small = renumbered(np.asarray(small, np.int32))
             person = int(small.max())
     areas = measured(small, calm, weight)
@@ -191,12 +183,23 @@ def pieces(
     if person >= 0:
         person = int(labels[small == person][0])
     before = labels
-    sort = np.zeros(int(labels.max()) + 1, np.int64)
+    sort = np.empty(int(labels.max()) + 1, np.int64)
     sort[labels.ravel()] = kind[small.ravel()]
     labels = refined(labels, calm, measured(labels, calm, np.ones_like(face)).lab, 1.2 * texture)
     # skin, hair and outlines stay where they are: a face has no border within it
-    labels = np.where((sort[labels] != sort[before]) & (np.maximum(sort[labels], sort[before]) > 1), before, labels)
+    labels = np.where((sort[labels] != sort[before]) & (np.maximum(sort[labels], sort[before]) > FIGURE), before, labels)
     return np.asarray(labels, np.int32), person
+
+
+def cut_apart(labels: Labels, thing: NDArray[np.bool_], hair: Floats | None) -> tuple[Labels, NDArray[np.int64]]:
+    """(h, w) labels of which none is part of the thing and part of the rest, the hair of each head being one, and (n,) the kind of each."""
+    crown = thing & (hair > 0.5) if hair is not None else np.zeros_like(thing)
+    labels = 2 * labels + thing
+    _, heads = cv2.connectedComponents(np.asarray(crown, np.uint8), connectivity=4)
+    labels = renumbered(np.asarray(np.where(crown, int(labels.max()) + heads, labels), np.int32))
+    kind = np.empty(int(labels.max()) + 1, np.int64)
+    kind[labels.ravel()] = np.where(crown, CROWN, np.where(thing, THING, GROUND)).ravel()
+    return labels, kind
 
 
 def whites(lab: Floats) -> Floats:
@@ -205,9 +208,9 @@ def whites(lab: Floats) -> Floats:
 
 
 def kinds(labels: Labels, figure: Floats) -> NDArray[np.int64]:
-    """(n,) 1 for labels that lie in the figure, (h, w) in 0..1, for more than half; 0 for the others."""
+    """(n,) `FIGURE` for labels that lie in the figure, (h, w) in 0..1, for more than half; `GROUND` for the others."""
     share = np.bincount(labels.ravel(), figure.ravel()) / np.maximum(np.bincount(labels.ravel()), 1)
-    return np.asarray(share > 0.5 * float(figure.max()), np.int64)
+    return np.where(share > 0.5 * float(figure.max()), FIGURE, GROUND)
 
 
 def skin_share(areas: Areas, lab: Floats, heads: Sequence[Box], person: int = -1) -> Floats:

@@ -42,6 +42,7 @@ MARKS = (5.5, 20.0)  # units; finer ones a small copy does not tell apart
 COLOURS = 8  # that a picture is summed up in
 PIGMENTS, PALE = 10, 20.0  # colours that several prints are summed up in; CIE chroma of one that counts twice as much as a grey
 WARM = 5.0  # CIE b of the lightest colour from which flat pictures with key lines are prints on paper of plant fibres, and not panels
+PRINT = Woodblock(count=110, rounding=1.7)  # as the shipped ukiyo-e
 NEAR_SKIN = 16.0  # CIE Lab; an ink as near to that of skin will do for it
 RIM = 0.06  # of a side, left out
 SHARP = (0.012, 0.028)  # contrast of light at edges over how far colours are from the eight: of no print, of every one
@@ -183,12 +184,12 @@ def pooled(found: Sequence[Measures]) -> Measures:
     middle = {name: float(np.median([getattr(one, name) for one in found])) for name in names}
     every = np.concatenate([one.colours for one in found])
     weights = np.concatenate([one.shares for one in found])
+    count = COLOURS
     if middle["flat"] > FLAT:
-        weights = weights * (1 + np.hypot(*every[:, 1:].T) / PALE)
-    counts = np.maximum(1, np.round(weights / weights.sum() * SAMPLE)).astype(int)
-    # of prints every pigment counts, however little of it there is beside the paper; a painting is summed up
-    flat = middle["flat"] > FLAT
-    colours, shares, _ = _clustered(np.repeat(every, counts, 0), PIGMENTS if flat else COLOURS)
+        # of prints every pigment counts, however little of it there is beside the paper; a painting is summed up
+        weights, count = weights * (1 + np.hypot(*every[:, 1:].T) / PALE), PIGMENTS
+    repeats = np.maximum(1, np.round(weights / weights.sum() * SAMPLE)).astype(int)
+    colours, shares, _ = _clustered(np.repeat(every, repeats, 0), count)
     ink = np.median([one.ink for one in found], 0)
     return Measures(**middle, ink=(float(ink[0]), float(ink[1]), float(ink[2])), colours=colours, shares=shares)
 
@@ -222,18 +223,18 @@ def _pencil(found: Measures) -> Hand:
 
 
 def _poster(found: Measures, learned: bool) -> Hand:
+    keyed, lightest = found.lines > 0.4 * LEAST_LINES, found.colours[-1]
+    if learned and keyed and lightest[0] > PAPER and lightest[2] > WARM:
+        return Hand(tools=(("woodblock", (PRINT,)), *_key_lines(found)), colours=MODEL)
     count = int(np.clip(60 + 2000 * found.texture, 60, 150))
     colours = [np.asarray(colour * VIVID, np.float32) for colour in found.colours]
-    skin = np.array([min(SKIN[0] + 3, float(found.colours[-1][0])), *(0.75 * SKIN[1:])], np.float32)
+    skin = np.array([min(SKIN[0] + 3, float(lightest[0])), *(0.75 * SKIN[1:])], np.float32)
     if min(float(np.linalg.norm(colour - skin)) for colour in colours) > NEAR_SKIN and len(colours) < MOST_INKS:
         colours.append(skin)  # a face in the ink of a wall is no face
     inks = " ".join(map(hex_of, colours))
     fields = Fields(palettes=(inks,), count=count, texture=2.0, rounding=1.3, details=0.5, apart=0.6, vivid=1.7, lift=4.0)
-    if found.lines <= 0.4 * LEAST_LINES:
+    if not keyed:
         return Hand(tools=(("fields", (fields,)),), colours=MODEL)
-    lightest = found.colours[-1]
-    if learned and lightest[0] > PAPER and lightest[2] > WARM:
-        return Hand(tools=(("woodblock", (Woodblock(count=HELD + 50, rounding=1.7),)), *_key_lines(found)), colours=MODEL)
     # where lines hold the things together, fields may be few and calm
     fields = dataclasses.replace(fields, count=min(count, HELD), texture=3.0, rounding=1.8, figure=0.5, crumbs=6.0)
     return Hand(tools=(("fields", (fields,)), *_key_lines(found)), colours=MODEL)

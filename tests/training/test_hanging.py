@@ -77,11 +77,11 @@ def test_a_base_is_loaded_without_a_bar(capfd: pytest.CaptureFixture[str]) -> No
 
 def test_what_a_style_for_another_base_is_tried_with(tmp_path: Path) -> None:
     """On the pocket base it has no adapter: the commands name the base that it was trained on."""
-    for folder, page, photo in (
-        (STYLES_FOLDER / "mine", "STYLEKIT_BASE=a/b python app.py", "--style mine --base a/b --out mine.png"),
-        (tmp_path / "mine", f"STYLEKIT_BASE=a/b STYLEKIT_STYLES={tmp_path} python app.py", f"--add {tmp_path / 'mine'} --base a/b --out mine.png"),
+    for parent, page, chosen in (
+        (STYLES_FOLDER, "STYLEKIT_BASE=a/b python app.py", "--style mine"),
+        (tmp_path, f"STYLEKIT_BASE=a/b STYLEKIT_STYLES={tmp_path} python app.py", f"--add {tmp_path / 'mine'}"),
     ):
-        said = hanging.closing(folder, "a/b")
+        said = hanging.closing(parent / "mine", "a/b")
         assert page in said
-        assert photo in said
-        assert "--base" not in hanging.closing(folder)
+        assert f"{chosen} --base a/b --out mine.png" in said
+        assert "--base" not in hanging.closing(parent / "mine")

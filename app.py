@@ -269,7 +269,8 @@ def launch(demo: gr.Blocks, settings: Settings) -> None:
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for client in ("httpx", "httpx2"):  # of huggingface_hub, which tell of every request
+        logging.getLogger(client).setLevel(logging.WARNING)
     share_arenas()
     try:
         settings = Settings()

@@ -362,6 +362,8 @@ def _class_name(location: str, subfolder: str, source: str, revision: str | None
 
 def _cannot_load(source: str, subfolder: str, error: Exception) -> BaseError:
     reason = first_line(error)
+    if "file named" in reason and reason.partition("file named")[2].strip().startswith(f"{weights.NAME}.safetensors"):
+        return BaseError(f"{source} has no safetensors for its {subfolder}, and pickle is not read: choose another base.")
     if Path(source).is_dir() or source == POCKET:
         return BaseError(f"The {subfolder} of {source} cannot be loaded ({reason}): copy or save the base again.")
     return BaseError(f"{source} cannot be fetched from the Hub ({reason}): check the id, go online once, or use {POCKET}.")

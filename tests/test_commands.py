@@ -204,16 +204,6 @@ def test_python_in_the_documents_names_what_there_is() -> None:
     assert found > 10
 
 
-def test_what_a_tutorial_has_one_press_is_on_the_page() -> None:
-    """Bold words are labels there."""
-    page = "".join(
-        path.read_text() for path in [ROOT / "app.py", *(ROOT / "stylekit" / "ui").rglob("*.py"), *(ROOT / "stylekit" / "ui").rglob("*.js")]
-    )
-    named = {(path.name, label.removesuffix(" ...")) for path in TUTORIALS for label in re.findall(r"\*\*(.+?)\*\*", path.read_text())}
-    assert len(named) > 12
-    assert sorted((name, label) for name, label in named if label not in page) == []
-
-
 def test_the_tutorials_card_is_a_style(tmp_path: Path) -> None:
     """As its parts are put together there, at every stage."""
     from stylekit.styles import read_style

@@ -309,6 +309,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         events = teach(args.name, args.pictures, out=args.out, title=args.title, steps=args.steps, pairs=args.pairs, seed=args.seed)
         with closing(events):
             for event in events:
+                if isinstance(event, Style):  # it lies in its folder: who has it may end this process, which is leaving anyway
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
                 if args.json:
                     write_line(event)
                 elif isinstance(event, Style):

@@ -47,7 +47,7 @@ Updates = dict[Any, Any]
 
 MOST_PICTURES = 20  # that a style is taught from
 ABOUT = (
-    "A style of your own, from paintings, prints or drawings in one manner. It learns here, on this machine, in about three minutes on two "
+    "A style of your own, from paintings, prints or drawings in one manner. It learns here, on this machine, in one to two minutes on two "
     "quiet processor cores; then it is among the styles, and stays."
 )
 ADVICE = (

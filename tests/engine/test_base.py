@@ -24,6 +24,7 @@ from stylekit.storage.paths import POCKET_FOLDER
 from stylekit.style_picture import general
 from stylekit.styles import StyleLibrary
 from stylekit.stylizer import Stylizer, StylizeStep
+from tests.hub_server import Hub
 
 
 def small_unet(**changes: object) -> UNet2DConditionModel:
@@ -187,6 +188,16 @@ def test_the_old_id_of_stable_diffusion_is_an_alias(monkeypatch: pytest.MonkeyPa
 def test_a_folder_that_is_no_base(tmp_path: Path) -> None:
     with pytest.raises(BaseError, match=r"no unet/config\.json"):
         Base.open(str(tmp_path))
+
+
+def test_a_base_with_pickled_weights_alone_is_told(sd_folder: Path, tmp_path: Path, server: Hub) -> None:
+    copy = tmp_path / "base"
+    shutil.copytree(sd_folder, copy)
+    (copy / "unet" / "diffusion_pytorch_model.safetensors").rename(copy / "unet" / "diffusion_pytorch_model.bin")
+    server.add("me/pickled", {path.relative_to(copy).as_posix(): path.read_bytes() for path in copy.rglob("*") if path.is_file()})
+    for source in (str(copy), "me/pickled"):
+        with pytest.raises(BaseError, match="has no safetensors for its unet, and pickle is not read"):
+            Base.open(source)
 
 
 def test_damaged_weights_are_told(sd_folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from stylekit.base import Base
+from stylekit.storage.paths import STYLES_FOLDER
 from stylekit.styles import read_style
 from tests.training.test_train_lora import PHOTOS, settings
 from training import push, train_lora
@@ -72,3 +73,15 @@ def test_a_run_ends_as_teaching_does(tmp_path: Path, small: None, capsys: pytest
 def test_a_base_is_loaded_without_a_bar(capfd: pytest.CaptureFixture[str]) -> None:
     Base.open(device="cpu", dtype=torch.float32)
     assert "checkpoint shards" not in capfd.readouterr().err
+
+
+def test_what_a_style_for_another_base_is_tried_with(tmp_path: Path) -> None:
+    """On the pocket base it has no adapter: the commands name the base that it was trained on."""
+    for parent, page, chosen in (
+        (STYLES_FOLDER, "STYLEKIT_BASE=a/b python app.py", "--style mine"),
+        (tmp_path, f"STYLEKIT_BASE=a/b STYLEKIT_STYLES={tmp_path} python app.py", f"--add {tmp_path / 'mine'}"),
+    ):
+        said = hanging.closing(parent / "mine", "a/b")
+        assert page in said
+        assert f"{chosen} --base a/b --out mine.png" in said
+        assert "--base" not in hanging.closing(parent / "mine")

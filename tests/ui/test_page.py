@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pillow_heif
 import psutil
 import pytest
+from huggingface_hub.utils import get_session
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -255,6 +257,19 @@ def test_a_wrong_setting_ends_the_app_with_a_sentence(monkeypatch: pytest.Monkey
     monkeypatch.setenv(f"STYLEKIT_{name}", value)
     with pytest.raises(SystemExit, match=f"^stylekit: .*{value}"):
         app.main()
+
+
+def test_requests_to_the_hub_are_not_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STYLEKIT_SIZE", "x")  # it gets no further than the log
+    name = type(get_session()).__module__.partition(".")[0]  # the HTTP library of this huggingface_hub
+    before = logging.getLogger(name).level
+    try:
+        logging.getLogger(name).setLevel(logging.INFO)
+        with pytest.raises(SystemExit):
+            app.main()
+        assert logging.getLogger(name).level == logging.WARNING
+    finally:
+        logging.getLogger(name).setLevel(before)
 
 
 def test_a_port_in_use_ends_the_app_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,21 @@ def test_what_a_killed_lesson_left_goes_with_the_next(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [other]
 
 
+def test_a_lesson_that_is_ended_with_its_style_told_ends_in_peace(tmp_path: Path) -> None:
+    """As the app does, which has the style then: no traceback in its log, and nothing about a lesson that was stopped."""
+    command = [sys.executable, "-m", "training.teach", "mine", str(PICTURES[0]), "--out", str(tmp_path), "--json", *OPTIONS]
+    with subprocess.Popen(command, cwd=teaching_process.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        assert next(line for line in process.stdout if '"style"' in line)
+        process.send_signal(signal.SIGTERM)
+        said = process.stderr.read()
+    assert process.returncode == 0, said
+    assert "stopped" not in said
+    assert "Traceback" not in said
+    assert [style.name for style in StyleLibrary.open(tmp_path)] == ["mine"]
+
+
 def test_the_mean_of_manners() -> None:
     def manner(value: float) -> teach.Manner:
         ground = Ground(mean=(value, 0, 0), covariance=(0.01, 0, 0, 0.01, 0, 0.01), strokes=value)

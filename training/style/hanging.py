@@ -39,7 +39,7 @@ def hang(card: Path, settings: StyleTraining, adapter: Path, style: Style, ours:
             card, title=style.title, blurb=style.blurb, license=style.license, base=settings.base, adapter=adapter, made=use.made,
             data=use.data, use=about, kind=use.kind, hand=style.hand, drawn=style.drawn,
         )  # fmt: skip
-        return f"{said}\n{closing(card.parent)}"
+        return f"{said}\n{closing(card.parent, use.base)}"
     folder = card.parent
     names = {use.path: use.path.relative_to(folder.resolve()).as_posix()}
     if settings.previews and use.base == POCKET and all(_is_ours(folder / name, ours) for name in PICTURES):
@@ -53,15 +53,15 @@ def hang(card: Path, settings: StyleTraining, adapter: Path, style: Style, ours:
     with whole(card) as part:
         part.write_text(card_text(style, names | there), encoding="utf-8")
     _note(settings.out, {name: digests.of_file(folder / name) for name in (CARD_FILE, *there.values())})
-    return f"{card} makes the style appear in the app: put your own words into it\n{closing(folder)}"
+    return f"{card} makes the style appear in the app: put your own words into it\n{closing(folder, use.base)}"
 
 
-def closing(folder: Path) -> str:
-    """The commands to try the style in `folder` and to push it."""
+def closing(folder: Path, base: str = POCKET) -> str:
+    """The commands to try the style in `folder`, on the base that it is for, and to push it."""
     ours = folder.resolve().parent == STYLES_FOLDER
-    page = "" if ours else f"STYLEKIT_STYLES={folder.parent} "
+    page = ("" if base == POCKET else f"STYLEKIT_BASE={base} ") + ("" if ours else f"STYLEKIT_STYLES={folder.parent} ")
     alone = "" if ours else f"   (with the styles of {folder.parent} in place of the gallery's)"
-    chosen = f"--style {folder.name}" if ours else f"--add {folder}"
+    chosen = (f"--style {folder.name}" if ours else f"--add {folder}") + ("" if base == POCKET else f" --base {base}")
     return (
         f"try it on the page:  {page}python app.py{alone}\n"
         f"or on a photo:       python -m stylekit photo.jpg {chosen} --out {folder.name}.png\n"

@@ -5,6 +5,7 @@ import math
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from skimage import data
 
 from stylekit.errors import SettingError
@@ -16,6 +17,7 @@ from stylekit.hand.linework.outlines import Outlines, borders, plan_outlines
 from stylekit.hand.linework.pattern import Pattern, plan_pattern
 from stylekit.hand.linework.pattern import strokes as pattern_strokes
 from stylekit.hand.sight import Sight
+from stylekit.hand.subject.figure import step_across
 from stylekit.hand.view import View
 
 
@@ -55,6 +57,23 @@ def test_the_figure_is_what_stands_out() -> None:
     assert figure[90:160, 130:190].min() > 0.8
     assert figure[:30].max() < 0.2
     assert figure[:, :40].max() < 0.2
+
+
+def test_a_sky_full_of_stars_has_no_figure(root) -> None:
+    with Image.open(root / "assets" / "photos" / "hubble.jpg") as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((320, 320))
+    assert Sight(np.asarray(small, np.float32) / 255).figure().max() == 0
+
+
+def test_the_step_across_a_border() -> None:
+    lab = np.zeros((60, 80, 3), np.float32)
+    lab[:, 40:, 0] = 30
+    right = np.zeros((60, 80), bool)
+    right[:, 40:] = True
+    assert step_across(right, lab) == pytest.approx(30, abs=1)
+    assert step_across(right, np.zeros_like(lab)) == 0
+    assert step_across(np.zeros((60, 80), bool), lab) == 0
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (1, 400), (400, 20), (200, 200)])

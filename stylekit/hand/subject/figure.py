@@ -25,6 +25,7 @@ ROUNDS = 3  # of GrabCut
 FOOT = 0.3  # what the lower side of the frame counts, against the others
 FRAME = 7.0  # CIE Lab; steps below it are within one thing
 LEAST, COMPACT = 0.04, 0.25  # share of the picture, and of the box around it, that a figure has at least
+STEP = 12.0  # CIE Lab; a figure stands out from the ground by so much along half of its border
 MUCH = 0.06  # share of the picture from which what is known is all that it is of
 BESIDE = 0.8  # what a guess counts beside what is known
 SURE, LIKELY, UNLIKELY = 0.72, 0.42, 0.12  # guesses that are taken for certain, for more and for less than even
@@ -56,7 +57,7 @@ def figure(photo: Floats, boxes: list[Box], known: Floats) -> Floats:
     cut = without_scraps(cut_out(np.asarray(np.clip(small * 255, 0, 255), np.uint8), mask, ROUNDS, seed=1))
     rows, columns = np.flatnonzero(cut.any(1)), np.flatnonzero(cut.any(0))
     # slivers and spots are parts of something else
-    if cut.mean() < LEAST or cut.sum() < COMPACT * len(rows) * len(columns):
+    if cut.mean() < LEAST or cut.sum() < COMPACT * len(rows) * len(columns) or step_across(cut, to_lab(small)) < STEP:
         return known
     return np.maximum(known, np.clip(resized(blur(cut.astype(np.float32), 0.8), (w, h), cv2.INTER_CUBIC), 0, 1))
 
@@ -112,6 +113,16 @@ def framed(labels: Labels, lab: Floats) -> Floats:
         return np.asarray(1 - ground, np.float32)
     reach = far[seeds].min(0)
     return np.asarray((1 - ground) * smoothstep(reach, 2, 30), np.float32)
+
+
+def step_across(mask: NDArray[np.bool_], lab: Floats) -> float:
+    """Median difference of (h, w, 3) Lab between both sides of the border of (h, w) mask, a few pixels off; 0 without a border."""
+    inside = mask.astype(np.float32)
+    rim = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    if not rim.any():
+        return 0.0
+    one, other = (blur(part[..., None] * lab, 2)[rim] / np.maximum(blur(part, 2)[rim], 1e-3)[:, None] for part in (inside, 1 - inside))
+    return float(np.median(np.sqrt(((one - other) ** 2).sum(-1))))
 
 
 def without_scraps(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -23,6 +23,7 @@ COMMANDS = {
     "push-space": ("training.push_space", "push the app to a Space of the Hub"),
     "general": ("training.train_general", "train the general adapter of a base, for style pictures"),
     "pocket": ("training.train_pocket", "train the pocket base: autoencoder, unet, export"),
+    "contours": ("training.train_contours", "train the network that sees where things end"),
     "features": ("training.distill_features", "compress a perceptual network into the embedded one"),
 }
 

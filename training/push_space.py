@@ -27,7 +27,7 @@ SPACE_FILES = tuple(
         r"app\.py|requirements\.txt|README\.md|LICENSE",
         r"(stylekit|eval|training)/([a-z_0-9]+/)*[a-z_0-9]+\.(py|js|css)",
         r"styles/README\.md|styles/[a-z0-9][a-z0-9_-]*/(style\.toml|[a-z0-9_-]+\.(jpg|png|webp)|[a-z0-9_-]+/[a-z0-9_-]+\.safetensors)",
-        r"assets/([a-z0-9_-]+/)*[A-Za-z0-9_.-]+\.(md|txt|json|jpg|png|safetensors|tflite)",
+        r"assets/([a-z0-9_-]+/)*[A-Za-z0-9_.-]+\.(md|txt|json|jpg|png|safetensors|tflite|onnx)",
     )
 )
 CODE = (re.compile(r"(stylekit|eval|training)/.+\.(py|js|css)"),)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from stylekit.hand import analysis
 from stylekit.hand.analysis import Box, Floats
-from stylekit.hand.subject import faces, figure, foreground, skin
+from stylekit.hand.subject import contours, faces, figure, foreground, skin
 from stylekit.hand.subject.features import Features, features
 
 T = TypeVar("T")
@@ -64,6 +64,10 @@ class Sight:
     def edges(self, sigma: float, median: float = 0.0) -> Floats:
         """(h, w) slope of the lightness, see `analysis.edges`."""
         return self._once(("edges", sigma, median), lambda: analysis.edges(self.lightness(median), sigma))
+
+    def contours(self) -> Floats:
+        """(h, w) in 0..1: how surely a thing ends at each place, see `contours.contours`."""
+        return self._once("contours", lambda: contours.contours(self.opened(figure.OPENED)))
 
     def tensor(self, reach: float, median: float = 0.0, part: int = 1) -> tuple[Floats, Floats, Floats]:
         """Structure tensor of the lightness, see `analysis.tensor`; reach: in pixels of the photo. part: 2 for one of half the size."""

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from stylekit.hand.analysis import Box, Floats, resized, to_lab
 from stylekit.hand.subject import networks
 
-FOUND = "face_detection_short_range.tflite", 128  # its file in assets/faces, and the side of the square it looks at
-MESH = "face_landmark.tflite", 192
+FOUND = "faces/face_detection_short_range.tflite", 128  # its file in assets, and the side of the square it looks at
+MESH = "faces/face_landmark.tflite", 192
 SIDE = 768  # pixels; faces are looked for in a copy of this longer side
 SQUARES = 1.0, 0.62, 0.38  # sides of the squares that are looked at, in parts of the photo's shorter side
 STEP = 0.62  # from one square to the next, in parts of its side

@@ -15,7 +15,7 @@ import numpy as np
 from stylekit.hand.analysis import Box, Floats, guided, lightness, resized, smoothstep
 from stylekit.hand.subject import networks
 
-FILE, SIDE = "selfie_segmentation.tflite", 256  # in assets/faces, and the side of the square it looks at
+FILE, SIDE = "faces/selfie_segmentation.tflite", 256  # in assets, and the side of the square it looks at
 AREA = 400 * 400  # pixels of the copy in which the border is fitted to the photo's edges
 SMALLEST = 32  # pixels; in a smaller photo nothing is looked for
 DOUBT, LOW, SURE = 0.15, 0.45, 0.8  # of what the network says

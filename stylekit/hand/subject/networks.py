@@ -1,4 +1,4 @@
-"""The small networks of assets/faces, run by OpenCV."""
+"""The small networks of assets/faces and assets/contours, run by OpenCV."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _turn = threading.Lock()  # a network of OpenCV takes one picture at a time
 
 
 def run(name: str, picture: Floats, outputs: tuple[str, ...] | None = None) -> list[Floats]:
-    """What the network in the file `name` says of an (h, w, 3) picture of the size that it looks at: its `outputs`, or its last."""
+    """What the network in the file `name` of assets says of an (h, w, 3) picture of the size that it looks at: its `outputs`, or its
+    last."""
     with _turn:
         network = _network(name)
         network.setInput(np.ascontiguousarray(picture.transpose(2, 0, 1)[None]))
@@ -25,6 +26,8 @@ def run(name: str, picture: Floats, outputs: tuple[str, ...] | None = None) -> l
 
 @functools.cache
 def _network(name: str) -> cv2.dnn.Net:
-    model = str(ASSETS / "faces" / name)
+    model = str(ASSETS / name)
+    if name.endswith(".onnx"):
+        return cv2.dnn.readNetFromONNX(model)
     classic = getattr(cv2.dnn, "ENGINE_CLASSIC", None)  # OpenCV 5's other engine shows the last output only
     return cv2.dnn.readNetFromTFLite(model) if classic is None else cv2.dnn.readNetFromTFLite(model, classic)

@@ -14,8 +14,19 @@ from stylekit.hand.analysis import Box, Floats, blur, enlarged, opened, resized,
 from stylekit.hand.areas.accents import Portrait, details, features, painted, structures
 from stylekit.hand.areas.borders import curved
 from stylekit.hand.areas.flat import Flat
-from stylekit.hand.areas.merging import merged
-from stylekit.hand.areas.regions import Areas, Labels, calmed, flooded, measured, refined, renumbered, without_crumbs, without_rims
+from stylekit.hand.areas.merging import by_thing, merged
+from stylekit.hand.areas.regions import (
+    Areas,
+    Labels,
+    calmed,
+    flooded,
+    flooded_between,
+    measured,
+    refined,
+    renumbered,
+    without_crumbs,
+    without_rims,
+)
 from stylekit.hand.palettes import POSTER, Sort, best_palette, checked
 from stylekit.hand.subject.skin import hair_map, lit
 from stylekit.hand.view import Layer, Nothing, View
@@ -24,6 +35,7 @@ from stylekit.ranges import check, ranged
 WORK_AREA = 400 * 400  # pixels of the copy in which shapes are found
 FINE = 4  # the map of fields is this many times as fine as that copy, so that borders are curves and not pixels
 SOFT = 2.4  # standard deviation of a field's border in pixels of the fine map, before it is cut sharp
+SMALL = 0.0012  # share of the picture; the borders of smaller areas count for less
 OPENED = 0.55  # median light of the photo in which skin is judged, whatever a card asks for
 GROUND, FIGURE, SKIN, THING, CROWN = range(5)  # kinds of pieces; no two of them are merged, and the borders of the last three stay
 HAIR = 0.6  # of its chroma that hair keeps when its ink is chosen
@@ -33,17 +45,19 @@ BROWN = 52.0  # CIE lightness of the lit side of skin below which it gets an ink
 @dataclass(frozen=True, kw_only=True)
 class Fields:
     """palettes: names of the palettes (hand/palettes.py) of which the best suited is taken, or lists of inks in their place ("#rrggbb
-    #rrggbb"). count: fields before neighbours of one ink run together. texture, rounding: in units, what is finer vanishes, and how far a
-    border may be moved to run as a long curve. vivid: factor on the photo's chroma when inks are chosen. lift: CIE lightness added to its
-    midtones then. apart: how much it weighs that neighbours keep their differences. figure: 0..1, how far what the photo is of is kept
-    apart from the ground, in lightness, and the ground simplified. whites: 0..1, how far light things without a hue are left white. blacks:
-    the most of the picture that the darkest ink may cover. crumbs: width in units of the smallest piece of ground; those of the figure may
-    be half as wide. features: 0..1, how much of eyes and mouths is drawn. details: 0..1, how many small dark and light things that stand
-    alone are drawn. structures: 0..1, whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark
-    photo is opened."""
+    #rrggbb"). count: fields before neighbours of one ink run together; the most there are where things say when it is enough. things: 0
+    for fields of even colour; above, those of things as a network sees where they end, the fewer the higher it is. texture, rounding: in
+    units, what is finer vanishes, and how far a border may be moved to run as a long curve. vivid: factor on the photo's chroma when inks
+    are chosen. lift: CIE lightness added to its midtones then. apart: how much it weighs that neighbours keep their differences. figure:
+    0..1, how far what the photo is of is kept apart from the ground, in lightness, and the ground simplified. whites: 0..1, how far light
+    things without a hue are left white. blacks: the most of the picture that the darkest ink may cover. crumbs: width in units of the
+    smallest piece of ground; those of the figure may be half as wide. features: 0..1, how much of eyes and mouths is drawn. details: 0..1,
+    how many small dark and light things that stand alone are drawn. structures: 0..1, whether long thin dark things, such as masts, are
+    drawn whole. median: lightness to which a dark photo is opened."""
 
     palettes: tuple[str, ...] = tuple(POSTER)
     count: int = ranged(40, 2, 250)
+    things: float = ranged(0.0, 0, 3)
     texture: float = ranged(3.0, 0.5, 12)
     rounding: float = ranged(1.6, 0.3, 8)
     vivid: float = ranged(1.4, 0.5, 3)
@@ -74,7 +88,10 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     figure, skin = resized(view.sight.figure(), size), resized(view.sight.skin(), size)
     outline = resized(view.sight.foreground(), size)
     hair = hair_map(view.sight.found(), size, smaller)
-    labels, person = pieces(shown, face, settings.count, settings.texture * unit, settings.figure * figure, skin, outline, hair)
+    edge = resized(view.sight.contours(), size) if settings.things else None
+    labels, person = pieces(
+        shown, face, settings.count, settings.texture * unit, settings.figure * figure, skin, outline, hair, edge, settings.things
+    )
     own = shown if colours is view.photo else opened(resized(colours, size), settings.median)
     lab = to_lab(own)
     areas = measured(labels, lab, np.ones_like(face), 3)
@@ -145,16 +162,19 @@ def pieces(
     skin: Floats | None = None,
     outline: Floats | None = None,
     hair: Floats | None = None,
+    edge: Floats | None = None,
+    things: float = 0.0,
 ) -> tuple[Labels, int]:
     """(h, w) labels of about `count` pieces of (h, w, 3) sRGB, and which of them is the skin of people, -1 for none.
 
-    texture in pixels. face: (h, w) 0..1, where the pieces may be small. figure, skin: (h, w) 0..1; no piece is part of the one and part
-    of the ground, and all skin is one piece. outline: (h, w) 0..1, a thing that keeps its outline. hair: (h, w) 0..1, where it may be; what
-    is of the thing there and not skin is a piece of its own."""
+    texture in pixels. face: (h, w) 0..1, where the pieces may be small. figure, skin: (h, w) 0..1; no piece is part of the one and part of
+    the ground, and all skin is one piece. outline: (h, w) 0..1, a thing that keeps its outline. hair: (h, w) 0..1, where it may be; what
+    is of the thing there and not skin is a piece of its own. edge: (h, w) 0..1, where things end; then pieces are merged as long as their
+    border is worth no more than `things`, see `merging.by_thing`."""
     lab = to_lab(shown)
     calm = calmed(lab, texture)
     calm += smoothstep(face, 0.3, 1)[..., None] * (lab - calm)
-    small = flooded(calm, max(6.0, 3.6 * texture))
+    small = flooded(calm, max(6.0, 3.6 * texture)) if edge is None else flooded_between(edge, calm, max(5.0, 3 * texture))
     # the middle of a picture is what it is about
     h, w = face.shape
     far = np.hypot(np.linspace(-1, 1, w, dtype=np.float32)[None], np.linspace(-1, 1, h, dtype=np.float32)[:, None])
@@ -177,15 +197,17 @@ def pieces(
             kind = np.append(kind, SKIN)[np.unique(small)]
             small = renumbered(np.asarray(small, np.int32))
             person = int(small.max())
-    areas = measured(small, calm, weight)
+    areas = measured(small, calm, weight, edge=edge)
     within = kind[areas.pairs[:, 0]] == kind[areas.pairs[:, 1]]
-    labels = merged(replace(areas, pairs=areas.pairs[within], length=areas.length[within], step=areas.step[within]), count)
+    areas = replace(areas, pairs=areas.pairs[within], length=areas.length[within], step=areas.step[within])
+    labels = merged(areas, count) if edge is None else merged(areas, count, 0, by_thing(SMALL * face.size), things)
     if person >= 0:
         person = int(labels[small == person][0])
     before = labels
     sort = np.empty(int(labels.max()) + 1, np.int64)
     sort[labels.ravel()] = kind[small.ravel()]
-    labels = refined(labels, calm, measured(labels, calm, np.ones_like(face)).lab, 1.2 * texture)
+    if edge is None:
+        labels = refined(labels, calm, measured(labels, calm, np.ones_like(face)).lab, 1.2 * texture)
     # skin, hair and outlines stay where they are: a face has no border within it
     labels = np.where((sort[labels] != sort[before]) & (np.maximum(sort[labels], sort[before]) > FIGURE), before, labels)
     return np.asarray(labels, np.int32), person

@@ -28,11 +28,12 @@ BLOCK = 128  # rows of the result drawn at once
 
 @dataclass(frozen=True, kw_only=True)
 class Glass:
-    """count: fields that follow what is in the photo. pane: width in units of the largest piece of glass. texture, rounding: as of the
-    fields. lead: width of a bar in units. vivid: factor on chroma. glow: 0..1, how much lighter a pane is in its middle. streaks: 0..1, how
-    uneven the glass is. features: 0..1, how much of eyes and mouths is painted on it."""
+    """count, things: of the fields that follow what is in the photo, as theirs. pane: width in units of the largest piece of glass.
+    texture, rounding: as of the fields. lead: width of a bar in units. vivid: factor on chroma. glow: 0..1, how much lighter a pane is in
+    its middle. streaks: 0..1, how uneven the glass is. features: 0..1, how much of eyes and mouths is painted on it."""
 
     count: int = ranged(80, 2, 400)
+    things: float = ranged(0.0, 0, 3)
     pane: float = ranged(72.0, 12, 400)
     texture: float = ranged(2.4, 0.5, 12)
     rounding: float = ranged(1.6, 0.3, 8)
@@ -55,7 +56,8 @@ def plan_glass(view: View, settings: Glass, colours: Floats) -> Layer:
     unit = view.unit * view.detail * smaller
     face = resized(view.sight.face_map(), size)
     shown = resized(view.sight.opened(OPENED), size)
-    labels, _ = pieces(shown, face, settings.count, settings.texture * unit)
+    edge = resized(view.sight.contours(), size) if settings.things else None
+    labels, _ = pieces(shown, face, settings.count, settings.texture * unit, edge=edge, things=settings.things)
     labels = without_crumbs(labels, (5 * unit) ** 2 * (1 - 0.75 * face))
     labels = cut(labels, face, settings.pane * unit, rng)
     labels = without_crumbs(labels, (9 * unit) ** 2 * (1 - 0.75 * face))

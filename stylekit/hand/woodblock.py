@@ -20,9 +20,9 @@ from stylekit.hand.analysis import blur
 from stylekit.hand.areas.accents import Portrait, features, painted
 from stylekit.hand.areas.borders import smooth
 from stylekit.hand.areas.flat import Flat
-from stylekit.hand.areas.merging import merged
-from stylekit.hand.areas.regions import Areas, Labels, flooded, measured, renumbered, without_crumbs, without_rims
-from stylekit.hand.fields import shares, work_size
+from stylekit.hand.areas.merging import by_thing, merged
+from stylekit.hand.areas.regions import Areas, Labels, flooded, flooded_between, measured, renumbered, without_crumbs, without_rims
+from stylekit.hand.fields import SMALL, shares, work_size
 from stylekit.hand.marks import grain
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.subject.skin import hair_map, tone_of
@@ -63,13 +63,14 @@ GREY = 9.0  # CIE chroma below which a colour has no hue
 
 @dataclass(frozen=True, kw_only=True)
 class Woodblock:
-    """count: areas into which the photo is cut at first. texture, rounding: in units, what is finer vanishes, and how round borders become.
-    vivid: factor on the photo's chroma. pigments: at most so many, the paper among them. bokashi: 0..1, how dark the top of the sky is
-    wiped. grain: 0..1, of the wood in the pigment. wear: 0..1, how much the paper shows through.
-    crumbs: width in units of the smallest piece of colour, a third of that in faces. median: lightness to which a dark photo
-    is opened."""
+    """count: areas into which the photo is cut at first, the most of them where things say when it is enough. things: 0 for areas of even
+    colour; above, those of things as a network sees where they end, the fewer the higher it is. texture, rounding: in units, what is finer
+    vanishes, and how round borders become. vivid: factor on the photo's chroma. pigments: at most so many, the paper among them. bokashi:
+    0..1, how dark the top of the sky is wiped. grain: 0..1, of the wood in the pigment. wear: 0..1, how much the paper shows through.
+    crumbs: width in units of the smallest piece of colour, a third of that in faces. median: lightness to which a dark photo is opened."""
 
     count: int = ranged(130, 8, 250)
+    things: float = ranged(0.0, 0, 3)
     texture: float = ranged(2.2, 0.5, 12)
     rounding: float = ranged(1.5, 0.3, 8)
     vivid: float = ranged(1.35, 0.5, 3)
@@ -102,7 +103,12 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     shown = analysis.resized(view.sight.opened(settings.median), size)
     lab = analysis.to_lab(shown)
     lab = lab + (calmed(lab, settings.texture * unit) - lab) * (1 - 0.7 * face[..., None])
-    labels = cut(lab, max(3.0, 3.2 * settings.texture * unit), int(settings.count), 1 + 3 * face, (5 * unit) ** 2)
+    if settings.things:
+        edge = analysis.resized(view.sight.contours(), size)
+        small = flooded_between(edge, lab, max(4.0, 3 * settings.texture * unit))
+        labels = merged(measured(small, lab, 1 + 3 * face, edge=edge), int(settings.count), 0, by_thing(SMALL * face.size), settings.things)
+    else:
+        labels = cut(lab, max(3.0, 3.2 * settings.texture * unit), int(settings.count), 1 + 3 * face, (5 * unit) ** 2)
     outline = analysis.resized(view.sight.foreground(), size)
     if outline.any():
         # what is seen for certain keeps its outline, and hair is none of the clothes
@@ -147,7 +153,8 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
         # the sky is a field of its own, whatever its pigment: number it after all others
         chosen = np.where(sky, len(names) * tones, chosen)
     numbers = np.asarray(chosen, np.int32)[labels]
-    numbers = refined(numbers, own, (2.6 * unit,), face)
+    if not settings.things:
+        numbers = refined(numbers, own, (2.6 * unit,), face)
     numbers = without_crumbs(numbers, (settings.crumbs * unit) ** 2 * (1 - 0.7 * face))
     numbers = without_rims(numbers, 0.02)
     if person.any():

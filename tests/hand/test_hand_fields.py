@@ -20,7 +20,12 @@ from stylekit.hand.palettes import PALETTES, POSTER, Palette, Sort, assigned, be
 from stylekit.hand.sight import Sight
 from stylekit.hand.view import View
 
-TOOLS = [(plan_fields, Fields(details=0.6, figure=1.0, whites=1.0, blacks=0.2, structures=1.0)), (plan_glass, Glass())]
+TOOLS = [
+    (plan_fields, Fields(details=0.6, figure=1.0, whites=1.0, blacks=0.2, structures=1.0)),
+    (plan_fields, Fields(figure=1.0, things=0.4, count=120)),
+    (plan_glass, Glass()),
+    (plan_glass, Glass(things=0.3)),
+]
 
 
 def scene(h: int, w: int) -> np.ndarray:

@@ -22,11 +22,15 @@ from stylekit.hand.woodblock import Woodblock, plan_woodblock
 Plan = Callable[[View, Any, Floats], Layer]
 TOOLS: list[tuple[Plan, Any]] = [
     (plan_lines, Lines(waver=0.5, again=0.5, fine=0.5, focus=0.5, margin=0.3, shade=0.5)),
+    (plan_lines, Lines(things=1.0)),
     (plan_hatching, Hatching(smudge=0.3, values=4, accents=0.9)),
     (plan_woodblock, Woodblock()),
+    (plan_woodblock, Woodblock(things=0.4)),
     (plan_engraving, Engraving()),
 ]
-tools = pytest.mark.parametrize(("plan", "settings"), TOOLS, ids=["lines", "hatching", "woodblock", "engraving"])
+tools = pytest.mark.parametrize(
+    ("plan", "settings"), TOOLS, ids=["lines", "things", "hatching", "woodblock", "woodblock of things", "engraving"]
+)
 
 
 def scene(h: int = 150, w: int = 200) -> Floats:

@@ -11,13 +11,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
+from skimage.segmentation import watershed
 
 from stylekit.hand.analysis import Floats, blur
 
 Labels = NDArray[np.int32]
 Pairs = NDArray[np.int64]
+Whole = NDArray[np.intp]
 Number = TypeVar("Number", np.int32, np.uint16)
 CALM = 12.0  # squared Lab; a step of a lower variance is texture
+SLOPE, STEEP = 0.0015, 100.0  # height of a step of Lab where it is between things, and the step from which on it is no higher
 NEAR = 60.0  # squared Lab; a colour this near to an area's own is as good as the same
 
 
@@ -41,18 +44,37 @@ def flooded(lab: Floats, spacing: float) -> Labels:
     slope = np.asarray(cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)), np.float32).sum(-1)
     step = max(2, round(spacing))
     rows, columns = np.arange(min(step // 2, h - 1), h, step), np.arange(min(step // 2, w - 1), w, step)
-    # a seed moves to the calmest place near it, so that it does not lie on an edge
-    reach = max(1, step // 4)
-    shifts = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
-    ys = np.stack([np.clip(rows[:, None] + y + 0 * columns, 0, h - 1) for y, _ in shifts])
-    xs = np.stack([np.clip(columns[None] + x + 0 * rows[:, None], 0, w - 1) for _, x in shifts])
-    cost = slope[ys, xs] + np.array([0.1 * (y * y + x * x) for y, x in shifts], np.float32)[:, None, None]
-    best = cost.argmin(0)[None]
-    y, x = np.take_along_axis(ys, best, 0).ravel(), np.take_along_axis(xs, best, 0).ravel()
+    y, x = _calmest(slope, rows, columns, max(1, step // 4), 0.1)
     markers = np.zeros((h, w), np.int32)
     markers[y, x] = np.arange(1, len(y) + 1)
     cv2.watershed(image, markers)
     return renumbered(_closed(markers) - 1)
+
+
+def flooded_between(edge: Floats, lab: Floats, spacing: float) -> Labels:
+    """(h, w) small areas, about `spacing` pixels wide where nothing parts them, whose borders run along the ridges of (h, w) edge in 0..1
+    and, where there are none, along the edges of (h, w, 3) Lab."""
+    h, w = edge.shape
+    slope = np.asarray(cv2.morphologyEx(lab, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)), np.float32).sum(-1)
+    height = edge + SLOPE * np.minimum(slope, STEEP)
+    step = max(2, round(spacing))
+    rows, columns = np.arange(min(step // 2, h - 1), h, step), np.arange(min(step // 2, w - 1), w, step)
+    y, x = _calmest(height, rows, columns, max(1, step // 3), 0)
+    markers = np.zeros((h, w), np.int32)
+    markers[y, x] = np.arange(1, len(y) + 1)
+    return renumbered(np.asarray(watershed(height, markers), np.int32) - 1)
+
+
+def _calmest(slope: Floats, rows: Whole, columns: Whole, reach: int, near: float) -> tuple[Whole, Whole]:
+    """Rows and columns of seeds on a grid, each moved by at most `reach` pixels to where (h, w) slope is least, so that none lies on an
+    edge; near: what a pixel of the way, squared, costs."""
+    h, w = slope.shape
+    shifts = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
+    ys = np.stack([np.clip(rows[:, None] + y + 0 * columns, 0, h - 1) for y, _ in shifts])
+    xs = np.stack([np.clip(columns[None] + x + 0 * rows[:, None], 0, w - 1) for _, x in shifts])
+    cost = slope[ys, xs] + np.array([near * (y * y + x * x) for y, x in shifts], np.float32)[:, None, None]
+    best = cost.argmin(0)[None]
+    return np.take_along_axis(ys, best, 0).ravel(), np.take_along_axis(xs, best, 0).ravel()
 
 
 def _closed(markers: Labels) -> Labels:
@@ -73,10 +95,11 @@ def renumbered(labels: Labels) -> Labels:
     return np.asarray((np.cumsum(used) - 1)[labels], np.int32)
 
 
-def measured(labels: Labels, lab: Floats, weight: Floats, across: int = 2) -> Areas:
+def measured(labels: Labels, lab: Floats, weight: Floats, across: int = 2, edge: Floats | None = None) -> Areas:
     """Areas of (h, w) labels 0..n-1 with colour from (h, w, 3) Lab and mass from (h, w) weight.
 
-    across: pixels on each side of a border at which its step is measured, past the blur of the edge."""
+    across: pixels on each side of a border at which its step is measured, past the blur of the edge. edge: (h, w) in 0..1; the mean of it
+    along a border is its step then, in place of what the colours say."""
     n = int(labels.max()) + 1
     flat = labels.ravel()
     mass = np.bincount(flat, weight.ravel(), n)
@@ -88,13 +111,13 @@ def measured(labels: Labels, lab: Floats, weight: Floats, across: int = 2) -> Ar
         if size < 2:
             continue
         a, b = np.take(labels, np.arange(size - 1), axis), np.take(labels, np.arange(1, size), axis)
-        edge = np.nonzero(a != b)
-        here = edge[axis]
-        near, far = np.maximum(here - across + 1, 0), np.minimum(here + across, size - 1)
-        one = (near, edge[1]) if axis == 0 else (edge[0], near)
-        other = (far, edge[1]) if axis == 0 else (edge[0], far)
-        steps.append(np.sqrt(((lab[one] - lab[other]) ** 2).sum(-1)))
-        first, second = a[edge].astype(np.int64), b[edge].astype(np.int64)
+        border = np.nonzero(a != b)
+        here = border[axis]
+        near, far = (np.maximum(here - across + 1, 0), np.minimum(here + across, size - 1)) if edge is None else (here, here + 1)
+        one = (near, border[1]) if axis == 0 else (border[0], near)
+        other = (far, border[1]) if axis == 0 else (border[0], far)
+        steps.append(np.sqrt(((lab[one] - lab[other]) ** 2).sum(-1)) if edge is None else np.maximum(edge[one], edge[other]))
+        first, second = a[border].astype(np.int64), b[border].astype(np.int64)
         keys.append(np.minimum(first, second) * n + np.maximum(first, second))
         lengths.append(np.ones(len(first)))
     key = np.concatenate(keys) if keys else np.zeros(0, np.int64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stylekit.hand import analysis, focus
 from stylekit.hand.linework.portrait import portraits, zones
 from stylekit.hand.marks import grain, pen, runs
-from stylekit.hand.marks.contours import Curves, curves, together
+from stylekit.hand.marks.contours import Curves, curves, of_things, together
 from stylekit.hand.marks.runs import Starts
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.view import Floats, View
@@ -34,13 +34,13 @@ SALT = 7001  # added to the seed: randomness of this tool alone
 class Lines:
     """weight: width of a strong line in units. variation: 0..1, how much thinner a weak line is. reach: in units, of the details that make
     a line. density: 0..1, how faint a contour may be to be drawn. shortest: length in units of the shortest line on calm ground. taper:
-    length in units over which the ends run out. fine: weight of lines of half the reach
-    between the others, in parts of theirs, 0 for none. borders: 0..1, how different both sides of a line have to be. faces: 0..1, how much
-    finer and denser lines are on faces. spots: 0..1, how far dark spots are filled. focus: 0..1, how much thinner lines are where
-    the eye is not drawn to. margin: 0..1, how much they run out towards the edges of the picture. waver: in units, of an unsteady
-    hand. again: 0..1, share of the lines drawn a second time, beside the first. calm: 0..1, how far lines are left out where they crowd,
-    as on texture, and on the ground. shade: 0..1, how much heavier lines are in shade than in light, where they thin out and break.
-    grain: 0..1, of the paper in the lines. ink: as #rrggbb. opacity: of the ink."""
+    length in units over which the ends run out. fine: weight of lines of half the reach between the others, in parts of theirs, 0 for
+    none. borders: 0..1, how different both sides of a line have to be. faces: 0..1, how much finer and denser lines are on faces. spots:
+    0..1, how far dark spots are filled. focus: 0..1, how much thinner lines are where the eye is not drawn to. margin: 0..1, how much they
+    run out towards the edges of the picture. waver: in units, of an unsteady hand. again: 0..1, share of the lines drawn a second time,
+    beside the first. calm: 0..1, how far lines are left out where they crowd, as on texture, and on the ground. things: 0..1, whether only
+    the borders of things are drawn, as a network sees them, the surer the broader. shade: 0..1, how much heavier lines are in shade than
+    in light, where they thin out and break. grain: 0..1, of the paper in the lines. ink: as #rrggbb. opacity: of the ink."""
 
     weight: float = ranged(1.6, 0.1, 12)
     variation: float = ranged(0.6, 0, 1)
@@ -57,6 +57,7 @@ class Lines:
     waver: float = ranged(0.0, 0, 4)
     again: float = ranged(0.0, 0, 1)
     calm: float = ranged(0.0, 0, 1)
+    things: float = ranged(0.0, 0, 1)
     shade: float = ranged(0.0, 0, 1)
     ink: str = "#14141a"
     grain: float = ranged(0.0, 0, 1)
@@ -158,10 +159,14 @@ def _found(view: View, settings: Lines, unit: float) -> Curves:
     """The curves that are drawn, in the photo and, finer, in its faces."""
     face = view.sight.face_map() * np.float32(settings.faces)
     light = view.sight.lightness(OPENED)
-    found = curves(light, unit, settings.reach, settings.density, settings.shortest, face)
+    things = settings.things > 0.5
+    if things:
+        found = of_things(view.sight.contours(), unit, settings.density, settings.shortest)
+    else:
+        found = curves(light, unit, settings.reach, settings.density, settings.shortest, face)
     if settings.fine:
         found = together([found, _between(found, light, unit, settings, face)])
-    if settings.calm:
+    if settings.calm and not things:
         found = _calmed(found, view, settings, unit)
     if not settings.faces or float(face.max()) == 0:
         return found

@@ -175,6 +175,38 @@ def curves(light: Floats, unit: float, reach: float, density: float, shortest: f
     )
 
 
+def of_things(edge: Floats, unit: float, density: float, shortest: float) -> Curves:
+    """Contours along the ridges of (h, w) edge, how surely the border of a thing runs through each place, 0..1. unit: in pixels. density:
+    0..1, how unsure they may be. shortest: length in units."""
+    soft = analysis.blur(edge, max(0.8, 0.8 * unit))
+    yy, xx = (cv2.Sobel(soft, cv2.CV_32F, *d, ksize=5) for d in ((0, 2), (2, 0)))
+    xy = cv2.Sobel(soft, cv2.CV_32F, 1, 1, ksize=5)
+    # across a ridge it curves the most
+    angle = 0.5 * np.arctan2(2 * xy, xx - yy) + np.float32(np.pi / 2)
+    h, w = edge.shape
+    xs, ys = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
+    dx, dy = np.cos(angle), np.sin(angle)
+    sides = [cv2.remap(soft, xs + s * dx, ys + s * dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT) for s in (-1, 1)]
+    high, low = 0.9 - 0.8 * density, 0.45 - 0.4 * density
+    ridge = np.asarray((soft >= sides[0]) & (soft >= sides[1]) & (soft > low), np.uint8)
+    count, labels = cv2.connectedComponents(cv2.morphologyEx(ridge, cv2.MORPH_CLOSE, np.ones((2, 2), np.uint8)), connectivity=8)
+    strong = np.zeros(count, bool)
+    strong[labels[soft > high]] = True
+    strong[0] = False
+    points, starts = joined(*traced(skeletonize(strong[labels])), 5 * unit)
+    strengths = np.asarray(pen.sampled(soft, points), np.float32)
+    found = Curves(
+        points=points,
+        starts=starts,
+        strengths=strengths,
+        spots=np.zeros(len(points), np.float32),
+        contrast=runs.means(strengths, starts),
+        size=np.ones(len(starts) - 1, np.float32),
+    )
+    _, length = runs.walked(points, starts)
+    return found.chosen(np.flatnonzero((length > shortest * unit) & (found.contrast > 0.5 * (low + high))))
+
+
 def traced(thin: NDArray[np.bool_]) -> tuple[Floats, Starts]:
     """Skeleton pixels as paths of x, y between ends and junctions."""
     padded = np.pad(thin, 1).astype(np.uint8)

@@ -206,8 +206,8 @@ def pieces(
     before = labels
     sort = np.empty(int(labels.max()) + 1, np.int64)
     sort[labels.ravel()] = kind[small.ravel()]
-    if edge is None:
-        labels = refined(labels, calm, measured(labels, calm, np.ones_like(face)).lab, 1.2 * texture)
+    # borders of things are where they should be, and only rough
+    labels = refined(labels, calm, measured(labels, calm, np.ones_like(face)).lab, (1.2 if edge is None else 0.6) * texture)
     # skin, hair and outlines stay where they are: a face has no border within it
     labels = np.where((sort[labels] != sort[before]) & (np.maximum(sort[labels], sort[before]) > FIGURE), before, labels)
     return np.asarray(labels, np.int32), person

@@ -57,6 +57,7 @@ DARK_SKY = 38.0  # CIE L below which a sky is one of night or shade
 WIPED = 0.8  # of the pigment at the top of a picture without a sky
 INDIGO = np.array([0.12, 0.29, 0.5], np.float32)  # what is wiped over other pigments there
 CALM = 0.16  # busyness below which ground is calm enough to be printed as sky
+ENDS = 0.5  # how surely a thing ends at a border behind which the sky does not go on
 TURN = 26.0  # degrees of hue; neighbours nearer than this are lights and shades of one thing
 GREY = 9.0  # CIE chroma below which a colour has no hue
 
@@ -103,8 +104,8 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     shown = analysis.resized(view.sight.opened(settings.median), size)
     lab = analysis.to_lab(shown)
     lab = lab + (calmed(lab, settings.texture * unit) - lab) * (1 - 0.7 * face[..., None])
-    if settings.things:
-        edge = analysis.resized(view.sight.contours(), size)
+    edge = analysis.resized(view.sight.contours(), size) if settings.things else None
+    if edge is not None:
         small = flooded_between(edge, lab, max(4.0, 3 * settings.texture * unit))
         labels = merged(measured(small, lab, 1 + 3 * face, edge=edge), int(settings.count), 0, by_thing(SMALL * face.size), settings.things)
     else:
@@ -122,7 +123,8 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     own[..., 1:] += plain * (lab[..., 1:] - own[..., 1:])
     ones = np.ones_like(face)
     pieces, before = measured(labels, own, ones), measured(labels, taken, ones)
-    sky = ground(pieces, shown, face, unit)
+    sure = None if edge is None else measured(labels, own, ones, edge=edge).step
+    sky = ground(pieces, shown, face, unit, sure)
     boxes = [(x * smaller, y * smaller, a * smaller, b * smaller) for x, y, a, b in view.sight.faces()]
     skin = skin_share(pieces, own, boxes)
     person = blur(analysis.resized(view.sight.skin(), size), 1.6 * unit) > 0.5
@@ -349,8 +351,10 @@ def fewer(chosen: NDArray[np.intp], mass: Floats, table: Floats, most: int) -> N
     return np.asarray(kept[away.argmin(1)][chosen])
 
 
-def ground(pieces: Areas, shown: Floats, face: Floats, unit: float) -> NDArray[np.bool_]:
-    """(n,) which areas are sky, or a wall that is printed like one: calm, joined to the top, and not what the eye is drawn to."""
+def ground(pieces: Areas, shown: Floats, face: Floats, unit: float, sure: Floats | None = None) -> NDArray[np.bool_]:
+    """(n,) which areas are sky, or a wall that is printed like one: calm, joined to the top, and not what the eye is drawn to.
+
+    sure: (m,) in 0..1, how surely a thing ends between each two neighbours; the sky does not go on behind that."""
     labels, lab = pieces.labels, pieces.lab
     h, w = labels.shape
     n = len(lab)
@@ -374,7 +378,8 @@ def ground(pieces: Areas, shown: Floats, face: Floats, unit: float) -> NDArray[n
         return none
     # grown into calm neighbours of much the same colour
     member = seeds.copy()
-    pairs = np.concatenate([pieces.pairs, pieces.pairs[:, ::-1]])
+    pairs = pieces.pairs if sure is None else pieces.pairs[sure < ENDS]
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
     weight = (count * top)[seeds]
     mean = (lab[seeds] * weight[:, None]).sum(0) / weight.sum()
     alike = np.sqrt(((lab - mean) ** 2 * np.array([0.35, 1, 1])).sum(1)) < 26

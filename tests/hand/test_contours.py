@@ -16,6 +16,7 @@ from stylekit.hand.linework.lines import Lines, strokes
 from stylekit.hand.marks.contours import of_things
 from stylekit.hand.sight import Sight
 from stylekit.hand.view import View
+from stylekit.hand.woodblock import ground
 
 
 def photo(root: Path, name: str, side: int = 384) -> Floats:
@@ -132,3 +133,37 @@ def test_what_is_surer_is_drawn_broader(root: Path) -> None:
     found = strokes(view, Lines(things=1.0, taper=0.0, variation=1.0, density=0.7, faces=0.0))
     sure = view.sight.contours()[np.clip(found.points[:, 1].astype(int), 0, h - 1), np.clip(found.points[:, 0].astype(int), 0, w - 1)]
     assert found.widths[sure > 0.8].mean() > 1.3 * found.widths[sure < 0.4].mean()
+
+
+def test_calm_leaves_the_figure_and_its_outline_as_they_are(root: Path) -> None:
+    picture = photo(root, "astronaut")
+    h, w = picture.shape[:2]
+    view = View(photo=picture, colours=picture, amount=np.ones((h, w), np.float32), size=(w, h))
+    inside = cv2.erode(np.asarray(view.sight.figure() > 0.5, np.uint8), np.ones((9, 9), np.uint8)) > 0
+    many = []
+    for calm in (0.0, 1.0):
+        found = strokes(view, Lines(things=1.0, density=0.7, faces=0.0, calm=calm))
+        x, y = np.clip(found.points.astype(int), 0, (w - 1, h - 1)).T
+        many.append((int(inside[y, x].sum()), int((~inside[y, x]).sum())))
+    (figure, around), (calm_figure, calm_around) = many
+    assert calm_figure > 0.97 * figure
+    assert calm_around < 0.9 * around
+
+
+@pytest.mark.parametrize(("sure", "reaches"), [(0.0, True), (0.9, False)])
+def test_the_sky_does_not_go_on_behind_where_a_thing_ends(sure: float, reaches: bool) -> None:
+    lab = np.full((90, 120, 3), (70, -2, -12), np.float32)
+    lab[40:70, 40:80] = (55, -2, -12)
+    lab[80:] = (30, 0, 20)
+    labels = np.zeros((90, 120), np.int32)
+    labels[40:70, 40:80] = 1
+    labels[80:] = 2
+    edge = np.zeros((90, 120), np.float32)
+    edge[38:72, 38:82] = sure
+    ones = np.ones((90, 120), np.float32)
+    areas = measured(labels, lab, ones)
+    shown = cv2.cvtColor(lab, cv2.COLOR_Lab2RGB)
+    sky = ground(areas, shown, np.zeros_like(ones), 0.2, measured(labels, lab, ones, edge=edge).step)
+    assert sky[0]
+    assert sky[1] == reaches
+    assert not sky[2]

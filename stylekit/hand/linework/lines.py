@@ -26,6 +26,7 @@ STRONG = 0.05  # line per unit of ground that strong lines may crowd more than o
 CLEAR = 1.0  # contrast of a line in a face that is none of its features
 FEATURE = 0.0085  # of a face's width: the size of the details that make a line in it
 SHADED = 5.0  # units around a line in which it is looked for shade
+LONGER, SURER = 2.0, 0.45  # of the shortest line, how much longer, and how sure a thing's border is, to be drawn on calm ground
 LIT = 0.3  # of the weight of a line; what light leaves less of is not drawn
 SALT = 7001  # added to the seed: randomness of this tool alone
 
@@ -162,6 +163,8 @@ def _found(view: View, settings: Lines, unit: float) -> Curves:
     things = settings.things > 0.5
     if things:
         found = of_things(view.sight.contours(), unit, settings.density, settings.shortest)
+        if settings.calm:
+            found = _quieter(found, view, settings, unit)
     else:
         found = curves(light, unit, settings.reach, settings.density, settings.shortest, face)
     if settings.fine:
@@ -210,6 +213,18 @@ def _calmed(found: Curves, view: View, settings: Lines, unit: float) -> Curves:
     over = runs.means(pen.sampled(density - allowed, found.points), found.starts) - 0.05 * long - STRONG * strong
     kept = np.flatnonzero(over < 0)
     return found.chosen(kept)
+
+
+def _quieter(found: Curves, view: View, settings: Lines, unit: float) -> Curves:
+    """Without what is short or unsure on the ground, where there is a figure before it."""
+    figure = view.sight.figure()
+    if not figure.any():
+        return found
+    # what runs along the figure is its outline
+    near = analysis.blur(np.asarray(figure > 0.3, np.float32), 4 * unit)
+    ground = settings.calm * (1 - runs.means(pen.sampled(np.minimum(2 * near, 1), found.points), found.starts))
+    _, length = runs.walked(found.points, found.starts)
+    return found.chosen(np.flatnonzero((length > settings.shortest * unit * (1 + LONGER * ground)) & (found.contrast > SURER * ground)))
 
 
 def _between(found: Curves, light: Floats, unit: float, settings: Lines, face: Floats) -> Curves:

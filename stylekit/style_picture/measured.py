@@ -42,7 +42,7 @@ MARKS = (5.5, 20.0)  # units; finer ones a small copy does not tell apart
 COLOURS = 8  # that a picture is summed up in
 PIGMENTS, PALE = 10, 20.0  # colours that several prints are summed up in; CIE chroma of one that counts twice as much as a grey
 WARM = 5.0  # CIE b of the lightest colour from which flat pictures with key lines are prints on paper of plant fibres, and not panels
-PRINT = Woodblock(count=110, rounding=1.7)  # as the shipped ukiyo-e
+PRINT = Woodblock(count=200, things=0.4, rounding=1.7)  # as the shipped ukiyo-e
 NEAR_SKIN = 16.0  # CIE Lab; an ink as near to that of skin will do for it
 RIM = 0.06  # of a side, left out
 SHARP = (0.012, 0.028)  # contrast of light at edges over how far colours are from the eight: of no print, of every one
@@ -51,7 +51,8 @@ DRAWN = 10.0  # CIE Lab; hardly a colour of a drawing is farther from its paper'
 PAPER = 65.0  # CIE L; of a drawing's ground
 VIVID = np.array([1, 1.2, 1.2], np.float32)  # on CIE Lab: the mean of many colours is paler than they are
 LEAST_LINES = 0.05  # share of thin dark marks from which lines are drawn
-HELD = 60  # fields at the most between key lines
+THINGS = 0.35  # how few the fields of a poster are, see `Fields.things`
+HELD = 140  # fields at the most between key lines
 BLACK = 14.0  # CIE L, of their ink at the most
 GAPS = 9  # pixels; what is darker than its surroundings and thinner is a line
 DARKER = 16.0  # CIE L by which a line is darker
@@ -226,13 +227,13 @@ def _poster(found: Measures, learned: bool) -> Hand:
     keyed, lightest = found.lines > 0.4 * LEAST_LINES, found.colours[-1]
     if learned and keyed and lightest[0] > PAPER and lightest[2] > WARM:
         return Hand(tools=(("woodblock", (PRINT,)), *_key_lines(found)), colours=MODEL)
-    count = int(np.clip(60 + 2000 * found.texture, 60, 150))
+    count = int(np.clip(100 + 2000 * found.texture, 100, 200))
     colours = [np.asarray(colour * VIVID, np.float32) for colour in found.colours]
     skin = np.array([min(SKIN[0] + 3, float(lightest[0])), *(0.75 * SKIN[1:])], np.float32)
     if min(float(np.linalg.norm(colour - skin)) for colour in colours) > NEAR_SKIN and len(colours) < MOST_INKS:
         colours.append(skin)  # a face in the ink of a wall is no face
     inks = " ".join(map(hex_of, colours))
-    fields = Fields(palettes=(inks,), count=count, texture=2.0, rounding=1.3, details=0.5, apart=0.6, vivid=1.7, lift=4.0)
+    fields = Fields(palettes=(inks,), count=count, things=THINGS, texture=2.0, rounding=1.3, details=0.5, apart=0.6, vivid=1.7, lift=4.0)
     if not keyed:
         return Hand(tools=(("fields", (fields,)),), colours=MODEL)
     # where lines hold the things together, fields may be few and calm
@@ -282,7 +283,7 @@ def _key_lines(found: Measures) -> tuple[tuple[str, tuple[object, ...]], ...]:
     common: dict[str, Any] = {"ink": ink, "opacity": 0.95}
     return (
         ("outlines", (Outlines(weight=round(1.15 * weight, 2), figure=0.5, taper=20.0, **common),)),
-        ("lines", (Lines(weight=round(weight, 2), density=0.5, taper=20.0, shortest=22.0, reach=0.9, calm=1.0, **common),)),
+        ("lines", (Lines(weight=round(weight, 2), density=0.55, variation=0.9, taper=20.0, shortest=16.0, calm=0.7, things=1.0, **common),)),
         ("pattern", (Pattern(spacing=10.0, length=34.0, weight=round(0.9 * weight, 2), **common),)),
     )
 

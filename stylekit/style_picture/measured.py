@@ -283,7 +283,10 @@ def _key_lines(found: Measures) -> tuple[tuple[str, tuple[object, ...]], ...]:
     common: dict[str, Any] = {"ink": ink, "opacity": 0.95}
     return (
         ("outlines", (Outlines(weight=round(1.15 * weight, 2), figure=0.5, taper=20.0, **common),)),
-        ("lines", (Lines(weight=round(weight, 2), density=0.55, variation=0.9, taper=20.0, shortest=16.0, calm=0.7, things=1.0, **common),)),
+        (
+            "lines",
+            (Lines(weight=round(weight, 2), density=0.55, variation=0.9, taper=20.0, shortest=16.0, calm=0.7, things=1.0, **common),),
+        ),
         ("pattern", (Pattern(spacing=10.0, length=34.0, weight=round(0.9 * weight, 2), **common),)),
     )
 

@@ -14,7 +14,7 @@ from stylekit.hand.analysis import Box, Floats, blur, enlarged, opened, resized,
 from stylekit.hand.areas.accents import Portrait, details, features, painted, structures
 from stylekit.hand.areas.borders import curved
 from stylekit.hand.areas.flat import Flat
-from stylekit.hand.areas.merging import by_thing, merged
+from stylekit.hand.areas.merging import SHADE, by_thing, merged
 from stylekit.hand.areas.regions import (
     Areas,
     Labels,
@@ -197,7 +197,7 @@ def pieces(
             kind = np.append(kind, SKIN)[np.unique(small)]
             small = renumbered(np.asarray(small, np.int32))
             person = int(small.max())
-    areas = measured(small, calm, weight, edge=edge)
+    areas = measured(small, calm if edge is None else calm * SHADE, weight, edge=edge)
     within = kind[areas.pairs[:, 0]] == kind[areas.pairs[:, 1]]
     areas = replace(areas, pairs=areas.pairs[within], length=areas.length[within], step=areas.step[within])
     labels = merged(areas, count) if edge is None else merged(areas, count, 0, by_thing(SMALL * face.size), things)

@@ -20,7 +20,7 @@ from stylekit.hand.analysis import blur
 from stylekit.hand.areas.accents import Portrait, features, painted
 from stylekit.hand.areas.borders import smooth
 from stylekit.hand.areas.flat import Flat
-from stylekit.hand.areas.merging import by_thing, merged
+from stylekit.hand.areas.merging import SHADE, by_thing, merged
 from stylekit.hand.areas.regions import Areas, Labels, flooded, flooded_between, measured, renumbered, without_crumbs, without_rims
 from stylekit.hand.fields import SMALL, shares, work_size
 from stylekit.hand.marks import grain
@@ -107,7 +107,9 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     edge = analysis.resized(view.sight.contours(), size) if settings.things else None
     if edge is not None:
         small = flooded_between(edge, lab, max(4.0, 3 * settings.texture * unit))
-        labels = merged(measured(small, lab, 1 + 3 * face, edge=edge), int(settings.count), 0, by_thing(SMALL * face.size), settings.things)
+        labels = merged(
+            measured(small, lab * SHADE, 1 + 3 * face, edge=edge), int(settings.count), 0, by_thing(SMALL * face.size), settings.things
+        )
     else:
         labels = cut(lab, max(3.0, 3.2 * settings.texture * unit), int(settings.count), 1 + 3 * face, (5 * unit) ** 2)
     outline = analysis.resized(view.sight.foreground(), size)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stylekit.hand.areas.regions import Areas, Labels, renumbered
 
+SHADE = np.array([0.55, 1, 1], np.float32)  # of CIE Lab, where things are told apart: what is lit and what is in shade are one
 PAIRED = 320  # areas; with more of them, neighbours are merged in pairs
 # masses of two neighbours, how far apart their colours are, the step across their border and its length, as numbers or arrays
 Worth = Callable[[Any, Any, Any, Any, Any], Any]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -45,6 +46,7 @@ ORDINARY = "vangogh"  # a style of the library, for comparison of seconds
 MEASURES = ("lpips", "ssim", "style_loss", "manner", "colour", "seconds")
 TITLES = ("LPIPS to content", "SSIM", "style loss", "manner", "colour distance", "seconds")
 CELL, HEAD = 200, 120  # pixels of the sheet
+LINE = 32  # letters over a column of it
 NOTES = """LPIPS, style loss and manner are of the {label}: compare rows of this report only.
 *Style loss* is the squared difference of Gram matrices to the painting's, *manner* the root mean square difference of the logarithms of
 channel means and deviations; *colour distance* as in docs/evaluation_metrics.md. Lower is nearer, but for SSIM. Seconds are the median of
@@ -130,10 +132,12 @@ def sheet(
     small = {name: within(photo, CELL) for name, photo in photos.items()}
     head = [Image.new("RGB", (CELL, 1), "white")]
     for title, art in paintings.items():
-        picture = within(art, HEAD)
-        blank = Image.new("RGB", picture.size, "white")
-        words = [f"{title}\n{METHODS[1]}", *(f"\n{method}" for method in METHODS[2:])]
-        head += [captioned(place, text, lines=2) for place, text in zip([picture, blank], words, strict=True)]
+        blank = Image.new("RGB", (CELL, HEAD), "white")
+        picture = blank.copy()
+        picture.paste(within(art, HEAD))
+        name = "\n".join([*textwrap.wrap(title, LINE), "", ""][:2])
+        words = [f"{name}\n{METHODS[1]}", *(f"\n\n{method}" for method in METHODS[2:])]
+        head += [captioned(place, text, lines=3) for place, text in zip([picture, blank], words, strict=True)]
     rows = [head]
     for name, photo in small.items():
         made = [pictures[name, painting, method] for painting in paintings for method in METHODS[1:]]

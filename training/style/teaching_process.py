@@ -106,8 +106,7 @@ def run(
     try:
         command = [sys.executable, "-m", "training.teach", "--json", f"--title={title}", "--out", str(out.resolve()), *options, "--", name]
         command += [str(Path(picture).resolve()) for picture in pictures]
-        environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait leave the processor to the app
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
             try:
                 yield from _told(process, out / name / CARD_FILE)
             finally:

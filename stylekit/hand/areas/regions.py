@@ -17,7 +17,6 @@ from stylekit.hand.analysis import Floats, blur
 
 Labels = NDArray[np.int32]
 Pairs = NDArray[np.int64]
-Whole = NDArray[np.intp]
 Number = TypeVar("Number", np.int32, np.uint16)
 CALM = 12.0  # squared Lab; a step of a lower variance is texture
 SLOPE, STEEP = 0.0015, 100.0  # height of a step of Lab where it is between things, and the step from which on it is no higher
@@ -39,14 +38,9 @@ class Areas:
 
 def flooded(lab: Floats, spacing: float) -> Labels:
     """(h, w) small areas of even colour, about `spacing` pixels wide, whose borders follow the edges of (h, w, 3) Lab."""
-    h, w = lab.shape[:2]
     image = np.asarray(np.clip(lab * (2.55, 1.6, 1.6) + (0, 128, 128), 0, 255), np.uint8)
     slope = np.asarray(cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)), np.float32).sum(-1)
-    step = max(2, round(spacing))
-    rows, columns = np.arange(min(step // 2, h - 1), h, step), np.arange(min(step // 2, w - 1), w, step)
-    y, x = _calmest(slope, rows, columns, max(1, step // 4), 0.1)
-    markers = np.zeros((h, w), np.int32)
-    markers[y, x] = np.arange(1, len(y) + 1)
+    markers = _seeds(slope, spacing, 4, 0.1)
     cv2.watershed(image, markers)
     return renumbered(_closed(markers) - 1)
 
@@ -54,27 +48,27 @@ def flooded(lab: Floats, spacing: float) -> Labels:
 def flooded_between(edge: Floats, lab: Floats, spacing: float) -> Labels:
     """(h, w) small areas, about `spacing` pixels wide where nothing parts them, whose borders run along the ridges of (h, w) edge in 0..1
     and, where there are none, along the edges of (h, w, 3) Lab."""
-    h, w = edge.shape
     slope = np.asarray(cv2.morphologyEx(lab, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)), np.float32).sum(-1)
     height = edge + SLOPE * np.minimum(slope, STEEP)
+    return renumbered(np.asarray(watershed(height, _seeds(height, spacing, 3, 0)), np.int32) - 1)
+
+
+def _seeds(slope: Floats, spacing: float, part: int, near: float) -> Labels:
+    """(h, w) the numbers from 1 at the places of a grid `spacing` pixels wide, 0 elsewhere. Each moves by at most a `part`-th of that to
+    where (h, w) slope is least, so that none lies on an edge; near: what a pixel of the way, squared, costs."""
+    h, w = slope.shape
     step = max(2, round(spacing))
     rows, columns = np.arange(min(step // 2, h - 1), h, step), np.arange(min(step // 2, w - 1), w, step)
-    y, x = _calmest(height, rows, columns, max(1, step // 3), 0)
-    markers = np.zeros((h, w), np.int32)
-    markers[y, x] = np.arange(1, len(y) + 1)
-    return renumbered(np.asarray(watershed(height, markers), np.int32) - 1)
-
-
-def _calmest(slope: Floats, rows: Whole, columns: Whole, reach: int, near: float) -> tuple[Whole, Whole]:
-    """Rows and columns of seeds on a grid, each moved by at most `reach` pixels to where (h, w) slope is least, so that none lies on an
-    edge; near: what a pixel of the way, squared, costs."""
-    h, w = slope.shape
+    reach = max(1, step // part)
     shifts = [(y, x) for y in range(-reach, reach + 1) for x in range(-reach, reach + 1)]
     ys = np.stack([np.clip(rows[:, None] + y + 0 * columns, 0, h - 1) for y, _ in shifts])
     xs = np.stack([np.clip(columns[None] + x + 0 * rows[:, None], 0, w - 1) for _, x in shifts])
     cost = slope[ys, xs] + np.array([near * (y * y + x * x) for y, x in shifts], np.float32)[:, None, None]
     best = cost.argmin(0)[None]
-    return np.take_along_axis(ys, best, 0).ravel(), np.take_along_axis(xs, best, 0).ravel()
+    y, x = np.take_along_axis(ys, best, 0).ravel(), np.take_along_axis(xs, best, 0).ravel()
+    markers = np.zeros((h, w), np.int32)
+    markers[y, x] = np.arange(1, len(y) + 1)
+    return markers
 
 
 def _closed(markers: Labels) -> Labels:

@@ -11,7 +11,7 @@ from skimage.morphology import skeletonize
 
 from stylekit.hand import analysis
 from stylekit.hand.linework import lines
-from stylekit.hand.marks import pen, runs
+from stylekit.hand.marks import pen
 from stylekit.hand.marks.contours import Curves, joined, traced
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.view import Floats, View
@@ -90,12 +90,5 @@ def borders(view: View, settings: Outlines, colours: Floats) -> Curves:
     worth = np.maximum(edge * agreed / max(settings.step, 1e-6) * (1 - 0.6 * face * (1 - round_it)), round_it)
     worth = analysis.blur(np.asarray(np.minimum(worth, 2), np.float32), 3 * unit)
     strengths = np.asarray(pen.sampled(np.minimum(edge * 14, 1) + settings.figure * round_it, points), np.float32)
-    found = Curves(
-        points=points,
-        starts=starts,
-        strengths=strengths,
-        spots=np.zeros(len(points), np.float32),
-        contrast=runs.means(strengths, starts),
-        size=np.ones(len(starts) - 1, np.float32),
-    )
+    found = Curves.of(points, starts, strengths)
     return found.where(worth, 0.8, inside=True).longer(settings.shortest * unit / math.sqrt(2))

@@ -40,6 +40,18 @@ class Curves:
     contrast: Floats
     size: Floats
 
+    @classmethod
+    def of(cls, points: Floats, starts: Starts, strengths: Floats) -> Curves:
+        """Curves through no dark spots, with lengths and widths as the settings say."""
+        return cls(
+            points=points,
+            starts=starts,
+            strengths=strengths,
+            spots=np.zeros(len(points), np.float32),
+            contrast=runs.means(strengths, starts),
+            size=np.ones(len(starts) - 1, np.float32),
+        )
+
     def __len__(self) -> int:
         return len(self.starts) - 1
 
@@ -195,14 +207,7 @@ def of_things(edge: Floats, unit: float, density: float, shortest: float) -> Cur
     strong[0] = False
     points, starts = joined(*traced(skeletonize(strong[labels])), 5 * unit)
     strengths = np.asarray(pen.sampled(soft, points), np.float32)
-    found = Curves(
-        points=points,
-        starts=starts,
-        strengths=strengths,
-        spots=np.zeros(len(points), np.float32),
-        contrast=runs.means(strengths, starts),
-        size=np.ones(len(starts) - 1, np.float32),
-    )
+    found = Curves.of(points, starts, strengths)
     _, length = runs.walked(points, starts)
     return found.chosen(np.flatnonzero((length > shortest * unit) & (found.contrast > 0.5 * (low + high))))
 

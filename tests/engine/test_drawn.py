@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -154,6 +157,25 @@ def test_a_large_photo_comes_back_large_and_crisp(stylizer: Stylizer, chelsea: I
 def test_small_and_narrow_photos_are_drawn(stylizer: Stylizer, style: str, size: tuple[int, int]) -> None:
     photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
     assert stylizer.stylize(photo, recipe(style, size=128)).image.size == size
+
+
+def test_what_lies_in_memory_does_not_show(root: Path, tmp_path: Path) -> None:
+    """A narrow photo is painted the same in a process whose fresh memory is full of huge numbers: every kernel writes before it reads."""
+    code = f"""
+import numpy as np
+from PIL import Image
+from stylekit.recipe import Recipe
+from stylekit.stylizer import Stylizer
+photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (33, 17, 3), dtype=np.uint8))
+print(Stylizer.open().stylize(photo, Recipe(mix={{"{PAINTED}": 1.0}}, size=128)).image.tobytes().hex())
+"""
+    pictures = []
+    for tunables in ("", "glibc.malloc.perturb=128:glibc.malloc.mmap_threshold=4294967296"):
+        environment = os.environ | {"GLIBC_TUNABLES": tunables, "STYLEKIT_CACHE": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        pictures.append(done.stdout)
+    assert pictures[0] == pictures[1]
 
 
 def test_the_photos_colours_and_structure_return(stylizer: Stylizer, chelsea: Image.Image) -> None:

@@ -205,6 +205,7 @@ def test_the_grid_holds_the_picture_and_gives_it_back(size: tuple[int, int], pha
     assert canvases.shape[0] == phases
     assert canvases.shape[-2] % 32 == 0
     assert canvases.shape[-1] % 32 == 0
+    assert min(canvases.shape[-2:]) >= 64
     assert torch.allclose(take_from_grid(canvases, (size[1], size[0])), pixels)
 
 

@@ -196,17 +196,12 @@ class Things:
     @cached_property
     def _subject(self) -> Bools:
         """What stands out; or more, where that is only a part of a thing that fills the frame: its edge is weak then, or it is a face."""
-        sight = Sight(np.asarray(self._rgb / 255, np.float32))
-        # what the network is sure of is better cut than by colour
-        known = sight.foreground() > 0.5
+        # what a network is sure of is better cut than by colour
+        known = Sight(np.asarray(self._rgb / 255, np.float32)).figure() > 0.5
         if known.any():
             return known
         found = self._standing_out
         sure = self._contrast(found)
-        if sight.faces():
-            people = sight.figure() > 0.5
-            if _widens(people, found):
-                return _main(people)
         if sure < WEAK and _widens(self._in_focus, found) and self._contrast(self._in_focus) > 0.85 * sure:
             return self._in_focus
         return found

@@ -13,6 +13,8 @@ from stylekit.hand.sight import Sight
 
 OPENED = 0.5  # median light of the photo that is looked at
 AREA = 256 * 256  # pixels of the copy that is looked at: nothing of it is fine
+AROUND, LOUDEST = 0.6, 0.6  # how much less counts what is around a figure; what is looked at there, whatever its rank
+FEW, MANY = 0.03, 0.15  # share of the picture of a figure that is part of a scene, and of one that the picture is of
 QUIET, LOUD = 0.35, 0.85  # shares of a picture: what stands out less than the one is quiet, more than the other is looked at
 
 
@@ -37,9 +39,14 @@ def attention(sight: Sight, unit: float) -> Floats:
     h, w = sight.photo.shape[:2]
     salience, _, _ = _salience(sight, unit)
     low, high = (float(v) for v in np.quantile(salience, [QUIET, LOUD]))
-    result = analysis.smoothstep(salience, low, max(high, low + 0.05))
+    result = analysis.smoothstep(salience, low, max(high, low + 0.05, LOUDEST if sight.figure().any() else 0))
     result = np.maximum(result, analysis.resized(sight.face_map(), (result.shape[1], result.shape[0])))
     return analysis.resized(result, (w, h), cv2.INTER_LINEAR)
+
+
+def figured(figure: Floats) -> float:
+    """0..1: how far a picture is one of its (h, w) figure in 0..1, and not of the scene in which that is."""
+    return float(analysis.smoothstep(np.asarray([figure.mean()], np.float32), FEW, MANY)[0])
 
 
 def _salience(sight: Sight, unit: float) -> tuple[Floats, Floats, Floats]:
@@ -60,5 +67,9 @@ def _salience(sight: Sight, unit: float) -> tuple[Floats, Floats, Floats]:
     def norm(a: Floats) -> Floats:
         return np.asarray(np.clip(a / max(float(np.percentile(a, 97)), 1e-6), 0, 1), np.float32)
 
-    salience = (0.45 * norm(away) + 0.65 * norm(sharp)) * (0.35 + 0.65 * middle)
-    return analysis.blur(np.maximum(norm(salience), analysis.blur(face, 12 * unit) * 1.2), 10 * unit), across, down
+    salience = norm((0.45 * norm(away) + 0.65 * norm(sharp)) * (0.35 + 0.65 * middle))
+    figure = analysis.resized(sight.figure(), size)
+    if figure.any():
+        # where it is plain what a photo is of, the rest is what lies around it
+        salience = np.maximum((1 - AROUND * figured(figure)) * salience, figure * (0.85 + 0.15 * salience))
+    return analysis.blur(np.maximum(salience, analysis.blur(face, 12 * unit) * 1.2), (10 if not figure.any() else 5) * unit), across, down

@@ -28,6 +28,8 @@ SKIN = np.array([80.0, 12.0, 24.0], np.float32)  # CIE Lab of skin in a poster
 LIPS = np.array([50.0, 48.0, 26.0], np.float32)  # CIE Lab of lips in a poster
 BROWN = np.array([46.0, 20.0, 26.0], np.float32)  # CIE Lab of dark skin in a poster
 VALUE = 20.0  # CIE lightness by which figure and ground differ where they meet
+TOLD_APART = 15.0  # CIE Lab; as far apart are at least two inks where a thing surely ends
+ENDS = (0.2, 0.6)  # how surely a thing ends at a border that need not be seen, and at one that has to be
 CLEAR_DIFFERENCE = 25.0  # CIE Lab; two neighbours this far apart are clearly two things
 
 
@@ -104,7 +106,7 @@ class Sort:
     the photo is of, and is to be left white. vivid: factor
     on the photo's chroma. lift: CIE lightness added in the midtones. apart: how much it weighs that neighbours which differ stay so.
     blacks: the most of the picture that the darkest ink may cover. brown:
-    skin is dark, and gets an ink of its own."""
+    skin is dark, and gets an ink of its own. sure: (m,) in 0..1, how surely a thing ends between each two neighbours."""
 
     skin: Floats
     figure: Floats
@@ -115,6 +117,7 @@ class Sort:
     blacks: float = 1.0
     brown: bool = False
     hair: Floats | None = None
+    sure: Floats | None = None
 
 
 def costs(lab: Floats, mass: Floats, palette: Palette, sort: Sort) -> Floats:
@@ -209,7 +212,8 @@ def _pair_costs(areas: Areas, palette: Palette, sort: Sort) -> Floats:
     gap = np.sqrt(((inks[:, None] - inks[None]) ** 2).sum(-1))[None]
     hues = np.sqrt(((inks[:, None, 1:] - inks[None, :, 1:]) ** 2).sum(-1))[None]
     # light and shade of one skin may run together
-    seen = (np.minimum(areas.step, CLEAR_DIFFERENCE) * (1 - skin[one] * skin[other]))[:, None, None]
+    step = areas.step if sort.sure is None else np.maximum(areas.step, TOLD_APART * smoothstep(sort.sure, *ENDS))
+    seen = (np.minimum(step, CLEAR_DIFFERENCE) * (1 - skin[one] * skin[other]))[:, None, None]
     tint = (1.3 * sort.vivid * np.sqrt(((lab[one, 1:] - lab[other, 1:]) ** 2).sum(-1)) + 12)[:, None, None]
     rise = (lab[other, 0] - lab[one, 0])[:, None, None]
     inked = (inks[None, :, 0] - inks[:, None, 0])[None]
@@ -219,7 +223,8 @@ def _pair_costs(areas: Areas, palette: Palette, sort: Sort) -> Floats:
     # a thing has one run of hues, a ground may be of several
     split = 5 * (1 + 2 * sort.figure[one] * sort.figure[other])[:, None, None] * np.maximum(hues - tint, 0)
     cross = np.abs(sort.figure[one] - sort.figure[other])[:, None, None]
-    fused = 30 * np.maximum(VALUE - np.abs(inked), 0)
+    # above all skin, which has few inks to choose from
+    fused = (30 + 60 * np.maximum(skin[one], skin[other]))[:, None, None] * np.maximum(VALUE - np.abs(inked), 0)
     if sort.hair is not None:
         # hair is no skin, however fair
         beside = np.maximum(skin[one] * sort.hair[other], sort.hair[one] * skin[other])[:, None, None]

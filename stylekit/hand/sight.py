@@ -48,7 +48,7 @@ class Sight:
 
     def figure(self) -> Floats:
         """(h, w) in 0..1: what the photo is of, see `figure.figure`."""
-        return self._once("figure", lambda: figure.figure(self.opened(figure.OPENED), self.faces(), self.foreground()))
+        return self._once("figure", lambda: figure.figure(self.photo, self.opened(figure.OPENED), self.foreground()))
 
     def foreground(self) -> Floats:
         """(h, w) in 0..1: how surely each place is part of what stands before the ground, see `foreground.foreground`."""

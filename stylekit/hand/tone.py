@@ -21,6 +21,8 @@ from stylekit.ranges import check, ranged
 COARSE_AREA = 256 * 256  # pixels; above it colour is worked out at half the size
 FACE_LIGHT = 0.5  # lightness 0..1
 SKIN = 0.7  # share of a face's hue that is the photo's
+APART, LEAN = 0.26, 0.01  # lightness by which figure and ground differ where they meet; what a figure is lighter by if nothing tells
+BESIDE, GIVES = 10.0, 0.3  # units on each side of the border that are compared; share of the way that the figure moves
 FACE_CONTRAST = 0.6  # share by which the modelling of a face is made stronger
 
 
@@ -28,7 +30,8 @@ FACE_CONTRAST = 0.6  # share by which the modelling of a face is made stronger
 class Tone:
     """median: light to which dark photos are opened, 0 leaves them. low, high: lightness 0..1 of the darkest and the lightest paint.
     contrast: around the middle. chroma: factor on colourfulness. shade, midtone, light: colours as #rrggbb that tone takes, by `tint` 0..1;
-    grey takes twice as much. pigments: #rrggbb, hues to which the photo's own are pulled, by `pull` 0..1."""
+    grey takes twice as much. pigments: #rrggbb, hues to which the photo's own are pulled, by `pull` 0..1. counterchange: 0..1, how far what
+    the photo is of is parted from the ground beside it, light against dark, where both are of one tone."""
 
     median: float = ranged(0.5, 0, 0.9)
     low: float = ranged(0.0, 0, 0.4)
@@ -41,6 +44,7 @@ class Tone:
     tint: float = ranged(0.0, 0, 1)
     pigments: tuple[str, ...] = ()
     pull: float = ranged(0.0, 0, 1)
+    counterchange: float = ranged(0.0, 0, 1)
 
     def __post_init__(self) -> None:
         check(self, "The tone's ")
@@ -84,6 +88,8 @@ def toned(view: View, tone: Tone, colours: Floats) -> Floats:
     if tone.median > 0:
         new = np.asarray(new + _faces_lit(face, new), np.float32)
     new = _modelled(view, face, new)
+    if tone.counterchange and view.sight.figure().any():
+        new = _parted(view, face, new, tone.counterchange)
     # the eye sees colour less sharply than light: half the size does
     small = (max(1, w // 2), max(1, h // 2)) if h * w > COARSE_AREA else (w, h)
     unit = view.unit * small[0] / w
@@ -137,6 +143,28 @@ def _modelled(view: View, face: Floats, light: Floats) -> Floats:
     face = face * smoothstep(view.sight.lightness(), 0.6, 0.3)
     apart = np.clip(light - blur(light, 0.22 * float(np.mean(widths))), -0.25, 0.25)
     return np.asarray(np.clip(light + FACE_CONTRAST * face * apart, 0, 1), np.float32)
+
+
+def _parted(view: View, face: Floats, light: Floats, much: float) -> Floats:
+    """(h, w) light where the figure differs from the ground along its border, each side going on from there to its own light."""
+    h, w = light.shape
+    figure = view.sight.figure()
+    size = (max(1, w // 4), max(1, h // 4)) if min(h, w) >= 64 else (w, h)
+    part, inside, reach = resized(light, size), resized(figure, size), BESIDE * view.unit * size[0] / w
+    near = blur(inside, reach)
+    ahead = blur(inside * part, reach) / np.maximum(near, 1e-3)
+    behind = blur((1 - inside) * part, reach) / np.maximum(1 - near, 1e-3)
+    apart = np.asarray(ahead - behind, np.float32)
+    border = np.asarray(near * (1 - near), np.float32)
+    # a long stretch of the border leans one way
+    lean = blur(border * apart, 4 * reach) / np.maximum(blur(border, 4 * reach), 1e-4)
+    way = np.tanh((lean + LEAN) / 0.025)
+    push = np.asarray(much * way * np.clip(APART - way * apart, 0, APART), np.float32)
+    wide = blur(inside, 2.5 * reach)
+    ground = resized(push * np.minimum(2 * wide, 1), (w, h), cv2.INTER_LINEAR)
+    thing = resized(push * np.minimum(2 * (1 - wide), 1), (w, h), cv2.INTER_LINEAR)
+    moved = GIVES * figure * (1 - face) * thing - (1 - GIVES) * (1 - figure) * ground
+    return np.asarray(np.clip(light + moved, 0, 1), np.float32)
 
 
 def _faces_lit(face: Floats, light: Floats) -> Floats:

@@ -112,11 +112,12 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
         )
     else:
         labels = cut(lab, max(3.0, 3.2 * settings.texture * unit), int(settings.count), 1 + 3 * face, (5 * unit) ** 2)
-    outline = analysis.resized(view.sight.foreground(), size)
-    if outline.any():
+    figure = analysis.resized(view.sight.figure(), size)
+    hair = hair_map(view.sight.found(), size, smaller, view.sight.foreground())
+    if figure.any():
         # what is seen for certain keeps its outline, and hair is none of the clothes
-        thing = blur(outline, unit) > 0.5
-        crown = thing & (hair_map(view.sight.found(), size, smaller) > 0.5)
+        thing = blur(figure, unit) > 0.5
+        crown = thing & (hair > 0.5)
         labels = renumbered(np.asarray(3 * labels + thing + crown, np.int32))
     taken = analysis.resized(colours, size)
     own, taken = analysis.to_lab(analysis.opened(taken, settings.median)), analysis.to_lab(taken)
@@ -136,12 +137,11 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     if sky.any() and np.average(seen[sky, 0], weights=pieces.mass[sky]) < DARK_SKY:
         pieces = replace(pieces, lab=0.5 * pieces.lab + 0.5 * before.lab)
     hue, tone = charted(pieces.lab, pieces.mass, skin, settings.vivid)
-    figure = analysis.resized(view.sight.figure(), size)
     side = np.maximum(skin, shares(labels, figure) > 0.5).astype(np.float32)
     hue = one_hue(hue, pieces, np.maximum(side, 2 * skin))
     names, table = chart()
     tones = table.shape[1]
-    hair = shares(labels, hair_map(view.sight.found(), size, smaller)) * (skin < 0.5)
+    hair = shares(labels, hair) * (skin < 0.5)
     thing = (np.maximum(shares(labels, figure), hair) > 0.5) & (skin < 0.5) & ~sky
     ink = black(measured(labels, analysis.to_lab(analysis.resized(view.photo, size)), ones).lab, pieces.mass, thing, hair)
     # a model paints hair in the shade blue, whatever the photo has

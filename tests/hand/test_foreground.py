@@ -38,7 +38,7 @@ def test_a_thing_that_is_plain_to_see_is_found_too(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["coffee", "raccoon", "china", "chelsea", "ascent"])
-def test_what_is_in_doubt_or_fills_the_frame_is_left_to_the_guess(root: Path, name: str) -> None:
+def test_what_is_in_doubt_or_fills_the_frame_is_left_to_the_other_network(root: Path, name: str) -> None:
     assert Sight(photo(root, name)).foreground().max() == 0
 
 

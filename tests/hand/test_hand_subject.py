@@ -9,6 +9,7 @@ from PIL import Image
 from skimage import data
 
 from stylekit.errors import SettingError
+from stylekit.hand import analysis
 from stylekit.hand.dots import Dots, plan_dots
 from stylekit.hand.fields import Fields, plan_fields
 from stylekit.hand.hatching import Hatching, tones
@@ -17,7 +18,8 @@ from stylekit.hand.linework.outlines import Outlines, borders, plan_outlines
 from stylekit.hand.linework.pattern import Pattern, plan_pattern
 from stylekit.hand.linework.pattern import strokes as pattern_strokes
 from stylekit.hand.sight import Sight
-from stylekit.hand.subject.figure import step_across
+from stylekit.hand.subject import figure as figure_of
+from stylekit.hand.tone import Tone, toned
 from stylekit.hand.view import View
 
 
@@ -66,14 +68,58 @@ def test_a_sky_full_of_stars_has_no_figure(root) -> None:
     assert Sight(np.asarray(small, np.float32) / 255).figure().max() == 0
 
 
-def test_the_step_across_a_border() -> None:
-    lab = np.zeros((60, 80, 3), np.float32)
-    lab[:, 40:, 0] = 30
-    right = np.zeros((60, 80), bool)
-    right[:, 40:] = True
-    assert step_across(right, lab) == pytest.approx(30, abs=1)
-    assert step_across(right, np.zeros_like(lab)) == 0
-    assert step_across(np.zeros((60, 80), bool), lab) == 0
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [
+        ("china", (0.48, 0.3), (0.9, 0.15)),  # the pagoda, and the sky beside it
+        ("coffee", (0.5, 0.35), (0.92, 0.08)),  # the cup, and the table
+        ("camera", (0.35, 0.45), (0.85, 0.75)),  # the man behind it, and the meadow
+        ("raccoon", (0.6, 0.4), (0.25, 0.85)),  # its head, and a leaf
+    ],
+)
+def test_people_animals_and_things_are_told_from_what_is_round_them(root, name, inside, outside) -> None:
+    with Image.open(root / "assets" / "photos" / f"{name}.jpg") as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((400, 400))
+    figure = Sight(np.asarray(small, np.float32) / 255).figure()
+    h, w = figure.shape
+    assert figure[int(inside[1] * h), int(inside[0] * w)] > 0.9
+    assert figure[int(outside[1] * h), int(outside[0] * w)] < 0.1
+    assert figure.min() >= 0
+    assert figure.max() <= 1
+
+
+def test_small_pieces_are_no_part_of_the_figure() -> None:
+    told = np.zeros((100, 100), np.float32)
+    told[20:60, 20:60] = 0.9
+    told[80:84, 80:84] = 0.9
+    whole = figure_of._whole(told)
+    assert whole[40, 40] == np.float32(0.9)
+    assert whole[70:].max() == 0
+
+
+def test_light_parts_a_figure_from_a_ground_of_its_tone() -> None:
+    """Where both are of one tone, and elsewhere nothing."""
+    photo = np.full((240, 320, 3), 0.6, np.float32)
+    photo[:8], photo[-8:] = 0, 1
+    inside = np.hypot(*(np.mgrid[0:240, 0:320] - np.array([125, 160])[:, None, None])) < 70
+    view = seen(photo)
+    view.sight.figure = lambda: inside.astype(np.float32)  # type: ignore[method-assign]
+    plain, parted = (analysis.lightness(toned(view, Tone(median=0, counterchange=c), photo)) for c in (0.0, 1.0))
+    near = np.hypot(*(np.mgrid[0:240, 0:320] - np.array([125, 160])[:, None, None]))
+    within, beyond = (near > 60) & (near < 68), (near > 72) & (near < 80)
+    assert abs(plain[within].mean() - plain[beyond].mean()) < 1e-3
+    assert parted[within].mean() - parted[beyond].mean() > 0.05
+    assert np.abs(parted - plain)[near > 140].max() < 0.02
+
+
+def test_an_outline_is_drawn_round_a_figure_that_no_line_tells(person) -> None:
+    view = seen(person)
+    few, more = (strokes(view, Lines(density=0, shortest=60, faces=0, figure=c)) for c in (0.0, 0.8))
+    assert len(more.starts) > len(few.starts)
+    rim = cv2.morphologyEx((view.sight.figure() > 0.5).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((9, 9), np.uint8))
+    added = more.points[len(few.points) :]
+    assert rim[added[:, 1].astype(int).clip(0, 511), added[:, 0].astype(int).clip(0, 511)].mean() > 0.9
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (1, 400), (400, 20), (200, 200)])
@@ -105,9 +151,10 @@ def test_a_face_is_one_ink_where_figure_and_ground_are_parted(person) -> None:
 
 
 def test_outlines_lie_on_the_borders_below_them() -> None:
-    photo = cup()
-    flat = np.where((np.hypot(*(np.mgrid[0:240, 0:320] - np.array([125, 160])[:, None, None])) < 72)[..., None], 0.2, 0.9)
-    flat = np.asarray(np.broadcast_to(flat, photo.shape), np.float32)
+    far = np.hypot(*(np.mgrid[0:240, 0:320] - np.array([125, 160])[:, None, None]))[..., None]
+    photo = np.where(far < 72, np.array([0.8, 0.2, 0.15]), np.array([0.75, 0.8, 0.85])).astype(np.float32)
+    photo = np.asarray(cv2.GaussianBlur(photo, (0, 0), 0.8), np.float32)
+    flat = np.asarray(np.broadcast_to(np.where(far < 72, 0.2, 0.9), photo.shape), np.float32)
     points = borders(seen(photo), Outlines(), np.ascontiguousarray(flat)).points
     assert len(points) > 300
     assert np.abs(np.hypot(points[:, 1] - 125, points[:, 0] - 160) - 72).max() < 4

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stylekit.hand import analysis, focus
 from stylekit.hand.linework.portrait import portraits, zones
 from stylekit.hand.marks import grain, pen, runs
-from stylekit.hand.marks.contours import Curves, curves, of_things, together
+from stylekit.hand.marks.contours import Curves, curves, of_things, silhouette, together
 from stylekit.hand.marks.runs import Starts
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.view import Floats, View
@@ -24,6 +24,8 @@ FAR = 3.5  # units over which the two sides of a border are compared
 STEP = 10.0  # Lab; how much they differ at least
 STRONG = 0.05  # line per unit of ground that strong lines may crowd more than others
 CLEAR = 1.0  # contrast of a line in a face that is none of its features
+BESIDE = 9.0  # units across; a line this near to the figure's outline stands for it
+ENDS = 0.2  # how sure it is that a thing ends, for the outline of a figure to be drawn there
 FEATURE = 0.0085  # of a face's width: the size of the details that make a line in it
 SHADED = 5.0  # units around a line in which it is looked for shade
 LONGER, SURER = 2.0, 0.45  # of the shortest line, how much longer, and how sure a thing's border is, to be drawn on calm ground
@@ -40,7 +42,8 @@ class Lines:
     0..1, how far dark spots are filled. focus: 0..1, how much thinner lines are where the eye is not drawn to. margin: 0..1, how much they
     run out towards the edges of the picture. waver: in units, of an unsteady hand. again: 0..1, share of the lines drawn a second time,
     beside the first. calm: 0..1, how far lines are left out where they crowd, as on texture, and on the ground. things: 0..1, whether only
-    the borders of things are drawn, as a network sees them, the surer the broader. shade: 0..1, how much heavier lines are in shade than
+    the borders of things are drawn, as a network sees them, the surer the broader. figure: 0..1, how strongly the outline of what the photo
+    is of is drawn where no other line runs along it. shade: 0..1, how much heavier lines are in shade than
     in light, where they thin out and break. grain: 0..1, of the paper in the lines. ink: as #rrggbb. opacity: of the ink."""
 
     weight: float = ranged(1.6, 0.1, 12)
@@ -59,6 +62,7 @@ class Lines:
     again: float = ranged(0.0, 0, 1)
     calm: float = ranged(0.0, 0, 1)
     things: float = ranged(0.0, 0, 1)
+    figure: float = ranged(0.0, 0, 1)
     shade: float = ranged(0.0, 0, 1)
     ink: str = "#14141a"
     grain: float = ranged(0.0, 0, 1)
@@ -98,6 +102,8 @@ def strokes(view: View, settings: Lines) -> pen.Strokes:
     found = _found(view, settings, unit)
     if settings.borders and len(found):
         found = _borders(view, settings, unit, found)
+    if settings.figure:
+        found = together([found, _outline(view, settings, unit, found)])
     result = drawn(view, settings, found)
     return result.and_more(portraits(view, settings.weight)) if settings.faces else result
 
@@ -200,10 +206,7 @@ def _borders(view: View, settings: Lines, unit: float, found: Curves) -> Curves:
 
 def _calmed(found: Curves, view: View, settings: Lines, unit: float) -> Curves:
     """Without lines that crowd, as they do on texture, and with few on the ground."""
-    crowd = np.zeros(view.photo.shape[:2], np.uint8)
-    ends = zip(found.starts[:-1].tolist(), found.starts[1:].tolist(), strict=True)
-    cv2.polylines(crowd, [found.points[a:b].astype(np.int32) for a, b in ends], False, 1, 1)
-    density = analysis.blur(crowd.astype(np.float32), 11 * unit) * np.float32(unit)
+    density = analysis.blur(_taken(found, view.photo.shape[:2], 1), 11 * unit) * np.float32(unit)
     figure = view.sight.figure()
     # three lines across the reach are a form, more are texture
     allowed = 0.075 - 0.035 * settings.calm - (0.03 * settings.calm * (1 - figure) if figure.any() else 0)
@@ -227,14 +230,28 @@ def _quieter(found: Curves, view: View, settings: Lines, unit: float) -> Curves:
     return found.chosen(np.flatnonzero((length > settings.shortest * unit * (1 + LONGER * ground)) & (found.contrast > SURER * ground)))
 
 
+def _outline(view: View, settings: Lines, unit: float, found: Curves) -> Curves:
+    """The parts of the figure's outline that no line is near, and where a thing ends."""
+    reach = 2 * round(0.5 * BESIDE * unit) + 1
+    ends = cv2.dilate(view.sight.contours(), np.ones((reach, reach), np.uint8))
+    outline = silhouette(view.sight.figure(), unit).where(np.asarray(ends, np.float32), ENDS, inside=True)
+    free = outline.where(1 - _taken(found, view.photo.shape[:2], BESIDE * unit), 0.5, inside=True)
+    return replace(free, strengths=np.float32(settings.figure) * free.strengths).longer(settings.shortest * unit)
+
+
+def _taken(found: Curves, shape: tuple[int, int], width: float) -> Floats:
+    """(h, w) 1 within half of `width` pixels of a line, 0 elsewhere."""
+    taken = np.zeros(shape, np.uint8)
+    ends = zip(found.starts[:-1].tolist(), found.starts[1:].tolist(), strict=True)
+    cv2.polylines(taken, [found.points[a:b].astype(np.int32) for a, b in ends], False, 1, max(1, round(width)))
+    return taken.astype(np.float32)
+
+
 def _between(found: Curves, light: Floats, unit: float, settings: Lines, face: Floats) -> Curves:
     """Finer lines where none of those found is near."""
-    taken = np.zeros(light.shape, np.uint8)
-    ends = zip(found.starts[:-1].tolist(), found.starts[1:].tolist(), strict=True)
-    cv2.polylines(taken, [found.points[a:b].astype(np.int32) for a, b in ends], False, 1, max(1, round(5 * settings.reach * unit)))
-    own = 0.5 * unit
+    taken, own = _taken(found, light.shape, 5 * settings.reach * unit), 0.5 * unit
     fine = curves(light, own, settings.reach, max(0.0, settings.density - 0.12), 1.5 * settings.shortest, face)
-    free = fine.where(np.asarray(1 - taken, np.float32), 0.5, inside=True).longer(1.2 * settings.shortest * own)
+    free = fine.where(1 - taken, 0.5, inside=True).longer(1.2 * settings.shortest * own)
     return replace(free, size=np.full(len(free), max(0.3, settings.fine), np.float32))
 
 

@@ -17,6 +17,7 @@ from stylekit.hand.palettes import colour_of
 from stylekit.hand.view import Floats, View
 from stylekit.ranges import check, ranged
 
+BESIDE = 10.0  # units; a border this near to the figure's outline stands for it
 OPENED = 0.55  # median light of the photo whose edges are looked at
 
 
@@ -70,7 +71,7 @@ def borders(view: View, settings: Outlines, colours: Floats) -> Curves:
     inked[1:] |= down
     inked[:-1] |= down
     rim = np.asarray(cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)), np.uint8)
-    side = 2 * max(1, round(7 * unit)) + 1
+    side = 2 * max(1, round(BESIDE * unit)) + 1
     near = np.asarray(cv2.dilate(inked, np.ones((side, side), np.uint8)), np.uint8)
     inked |= rim & (1 - near)
     width = max(3, 2 * round(1.5 * unit) + 1)

@@ -98,6 +98,15 @@ def together(parts: Sequence[Curves]) -> Curves:
     )
 
 
+def silhouette(figure: Floats, unit: float) -> Curves:
+    """The outline of (h, w) figure in 0..1, but for the picture's own frame."""
+    rim = cv2.morphologyEx(np.asarray(analysis.blur(figure, unit) > 0.5, np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    rim[[0, 1, -2, -1]] = 0
+    rim[:, [0, 1, -2, -1]] = 0
+    points, starts = joined(*traced(skeletonize(rim > 0)), 4 * unit)
+    return Curves.of(np.asarray(points, np.float32), starts, np.ones(len(points), np.float32))
+
+
 def evened(light: Floats, reach: float) -> Floats:
     """(h, w) light with the contrast within `reach` pixels evened out, around 0; noise in calm places is not raised."""
     mean = analysis.blur(light, reach)

@@ -51,6 +51,9 @@ class Scene:
         edge = view.sight.edges(1.2)
         thick = cv2.dilate(edge, np.ones((3, 3), np.uint8))
         border = (edge > 0.045) & (edge > 0.75 * thick)
+        # no stroke belongs to the figure and to the ground
+        figure = np.asarray(view.sight.figure() > 0.5, np.uint8)
+        border |= cv2.erode(figure, np.ones((3, 3), np.uint8)) < figure
         room = cv2.distanceTransform(np.asarray(~border, np.uint8), cv2.DIST_L2, 3)
         busy = smoothstep(blur(view.sight.edges(0.8), 5 * view.unit), 0.010, 0.075)
         quiet = 1 - attention(view.sight, view.unit)

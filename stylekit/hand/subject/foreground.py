@@ -2,7 +2,7 @@
 
 Told by MediaPipe's selfie segmentation (Apache License 2.0, assets/faces), a small network after MobileNetV3 (Howard et al. 2019,
 https://arxiv.org/abs/1905.02244) that looks at the whole photo at once. It was made for people, and is sure of much else that is
-near, sharp and in one piece; what it wavers about is left to the guess in subject/figure.py.
+near, sharp and in one piece; what it wavers about is left to the network of subject/figure.py.
 """
 
 from __future__ import annotations
@@ -39,12 +39,18 @@ def foreground(photo: Floats, boxes: list[Box]) -> Floats:
     known = any(told[max(0, row), max(0, column)] > LOW for row, column in middles)
     if not known and ((told > DOUBT) & ~sure).mean() > WAVERING * sure.mean():
         return nothing
+    return fitted(told, LOW, SURE, photo)
+
+
+def fitted(told: Floats, low: float, sure: float, photo: Floats) -> Floats:
+    """(h, w) in 0..1: what a network told of (h, w, 3) `photo`, in any size: 0 at `low`, 1 at `sure`, its border at the photo's edges."""
+    h, w = photo.shape[:2]
     smaller = min(1.0, math.sqrt(AREA / (h * w)))
     size = max(1, round(w * smaller)), max(1, round(h * smaller))
-    fitted = guided(
-        resized(smoothstep(told, LOW, SURE), size, cv2.INTER_LINEAR),
+    close = guided(
+        resized(smoothstep(told, low, sure), size, cv2.INTER_LINEAR),
         np.asarray(np.clip(lightness(resized(photo, size)), 0, 1), np.float32),
         max(1, round(0.008 * math.sqrt(size[0] * size[1]))),
         1e-3,
     )
-    return resized(np.clip(fitted, 0, 1), (w, h), cv2.INTER_LINEAR)
+    return resized(np.clip(close, 0, 1), (w, h), cv2.INTER_LINEAR)

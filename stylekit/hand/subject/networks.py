@@ -1,4 +1,4 @@
-"""The small networks of assets/faces and assets/contours, run by OpenCV."""
+"""The small networks of assets/faces, assets/subject and assets/contours, run by OpenCV."""
 
 from __future__ import annotations
 

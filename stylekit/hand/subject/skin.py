@@ -105,13 +105,14 @@ def _broad(skin: Floats, face: float) -> Floats:
     return np.asarray(cv2.morphologyEx(skin, cv2.MORPH_OPEN, disc), np.float32)
 
 
-def hair_map(faces: list[Face], size: tuple[int, int], smaller: float) -> Floats:
-    """(h, w) in 0..1 of size (W, H): where the hair of faces may be, see `_hair`; faces are so many times larger."""
+def hair_map(faces: list[Face], size: tuple[int, int], smaller: float, people: Floats | None = None) -> Floats:
+    """(h, w) in 0..1 of size (W, H): where the hair of faces may be, see `_hair`; faces are so many times larger. people: (h, w) in 0..1 of
+    any size; if any are seen, hair is a part of them."""
     ys, xs = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
     result = np.zeros((size[1], size[0]), np.float32)
     for one in faces:
         np.maximum(result, _hair(one, smaller, xs, ys), out=result)
-    return result
+    return np.minimum(result, resized(people, size)) if people is not None and people.any() else result
 
 
 def _neck(lab: Floats, own: Floats, one: Face, smaller: float, xs: Floats, ys: Floats) -> Floats:

@@ -249,8 +249,8 @@ def mask_to_tensor(mask: Image.Image) -> torch.Tensor:
 def place_on_grid(pixels: torch.Tensor, multiple: int, phases: int = 1) -> torch.Tensor:
     """(1, C, H, W) -> (phases, C, H2, W2): copies on a mirrored canvas, each a bit further on.
 
-    Its sides are multiples of `multiple`, twice that at least: oneDNN 3.12 reads memory that nobody wrote where it halves a map in bfloat16
-    down to one column, and the picture is not a number now and then.
+    Its sides are multiples of `multiple`. None is a single column of them: oneDNN 3.12 reads memory that nobody wrote where it halves a map
+    in bfloat16 down to one column, and the picture is not a number now and then.
     """
     import torch  # when it is needed: the page comes up without it
 
@@ -258,7 +258,9 @@ def place_on_grid(pixels: torch.Tensor, multiple: int, phases: int = 1) -> torch
     h, w = pixels.shape[-2:]
     height = h + max(top for top, _ in offsets)
     width = w + max(left for _, left in offsets)
-    height, width = (max(side + -side % multiple, 2 * multiple) for side in (height, width))
+    height, width = height + -height % multiple, width + -width % multiple
+    if width == multiple < height:
+        width *= 2
     return torch.cat([_mirror(pixels, left, width - w - left, top, height - h - top) for top, left in offsets])
 
 

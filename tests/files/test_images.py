@@ -198,14 +198,14 @@ def test_tensor_round_trip_is_exact(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("phases", [1, 2, 4])
-@pytest.mark.parametrize("size", [(16, 16), (17, 33), (64, 96), (2, 40)])
+@pytest.mark.parametrize("size", [(16, 16), (17, 33), (33, 17), (64, 96), (2, 40)])
 def test_the_grid_holds_the_picture_and_gives_it_back(size: tuple[int, int], phases: int) -> None:
     pixels = torch.rand(1, 3, *size)
     canvases = place_on_grid(pixels, 32, phases)
     assert canvases.shape[0] == phases
     assert canvases.shape[-2] % 32 == 0
     assert canvases.shape[-1] % 32 == 0
-    assert min(canvases.shape[-2:]) >= 64
+    assert canvases.shape[-1] > 32 or canvases.shape[-2] == 32
     assert torch.allclose(take_from_grid(canvases, (size[1], size[0])), pixels)
 
 

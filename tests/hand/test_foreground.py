@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from stylekit.hand.analysis import Floats
 from stylekit.hand.fields import pieces
 from stylekit.hand.sight import Sight
+from stylekit.hand.subject import networks
 
 
 def photo(root: Path, name: str, side: int = 300) -> Floats:
@@ -77,3 +79,21 @@ def test_hair_is_no_piece_of_clothes(root: Path) -> None:
     assert crown.any()
     assert len(np.unique(labels[crown])) == 1  # that of one head is one piece
     assert not set(np.unique(labels[crown])) & set(np.unique(labels[below]))
+
+
+def test_what_networks_said_of_the_last_photos_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another style on the same photo asks none of them again; another photo does, and the oldest answers go."""
+    monkeypatch.setattr(networks, "_answers", OrderedDict())
+    asked: list[str] = []
+    load = networks._network
+    monkeypatch.setattr(networks, "_network", lambda name: asked.append(name) or load(name))
+    first = Sight(photo(root, "astronaut")).figure()
+    once = len(asked)
+    assert once
+    assert np.array_equal(Sight(photo(root, "astronaut")).figure(), first)
+    assert len(asked) == once
+    assert not np.array_equal(Sight(photo(root, "coffee", 301)).figure()[:200, :200], first[:200, :200])
+    assert len(asked) > once
+    monkeypatch.setattr(networks, "KEPT", 1)
+    Sight(photo(root, "china")).figure()
+    assert len(networks._answers) == 1

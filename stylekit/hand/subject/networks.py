@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections import OrderedDict
 
 import cv2
 import numpy as np
 
 from stylekit.hand.analysis import Floats
+from stylekit.storage import digests
 from stylekit.storage.paths import ASSETS
 
+KEPT = 24  # answers, of half a megabyte at most: those about a few photos, which are often drawn in one style after another
+
 _turn = threading.Lock()  # a network of OpenCV takes one picture at a time
+_answers: OrderedDict[tuple[object, ...], list[Floats]] = OrderedDict()
 
 
 def run(name: str, picture: Floats, outputs: tuple[str, ...] | None = None) -> list[Floats]:
     """What the network in the file `name` of assets says of an (h, w, 3) picture of the size that it looks at: its `outputs`, or its
-    last."""
+    last. The arrays are shared, and cannot be written to: the last answers are kept."""
+    blob = np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
+    key = name, outputs, blob.shape, digests.of_bytes(blob.tobytes())
     with _turn:
-        network = _network(name)
-        network.setInput(np.ascontiguousarray(picture.transpose(2, 0, 1)[None]))
-        found = network.forward(outputs) if outputs else [network.forward()]
-        return [np.asarray(out, np.float32) for out in found]
+        if key not in _answers:
+            network = _network(name)
+            network.setInput(blob)
+            found = network.forward(outputs) if outputs else [network.forward()]
+            _answers[key] = [_kept(out) for out in found]
+            while len(_answers) > KEPT:
+                _answers.popitem(last=False)
+        _answers.move_to_end(key)
+        return list(_answers[key])
+
+
+def _kept(out: object) -> Floats:
+    """A copy that nobody can write to."""
+    answer = np.array(out, np.float32)
+    answer.setflags(write=False)
+    return answer
 
 
 @functools.cache

@@ -4,13 +4,16 @@
 
 For every style with a hand: seconds of a 512x512 photo end to end (the model's part in it, where the style is painted, and the hand's), of
 a 192 px thumbnail, and of a large photo; beside the classical network in the same run, as the machine may be busy. Medians of warm runs;
-the large photo is drawn once. CPU seconds are those of this process, over all its threads. Peak memory is that of a process of its own
-with the app's libraries loaded. The large photos are one shipped photo, enlarged.
+the large photo is drawn once. What the small networks say of a photo is kept, so that a second style on it asks none of them: what they
+take for a photo that they have not seen has a row of its own, and comes on top for its first style. CPU seconds are those of this
+process, over all its threads. Peak memory is that of a process of its own with the app's libraries loaded. The large photos are one
+shipped photo, enlarged.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import resource
@@ -25,11 +28,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from eval.methods import ClassicalNetwork  # noqa: E402
 from stylekit.errors import StyleError  # noqa: E402
+from stylekit.hand.sight import Sight  # noqa: E402
 from stylekit.mix import StyleMix  # noqa: E402
 from stylekit.recipe import Recipe  # noqa: E402
 from stylekit.stylizer import Stylizer  # noqa: E402
@@ -70,6 +75,19 @@ def enlarged(megapixels: float) -> Image.Image:
 
 def drawn_styles(stylizer: Stylizer) -> list[str]:
     return [style.name for style in stylizer.library if style.drawn_by("pocket") is not None]
+
+
+def looked_at(photo: Image.Image) -> Callable[[], object]:
+    """Asks all networks about a photo that they have not seen: each time another one of `photo`, by one pixel."""
+    numbers = itertools.count(1)
+
+    def look() -> None:
+        other = photo.copy()
+        other.putpixel((0, 0), (next(numbers) % 256, 0, 255))
+        sight = Sight(np.asarray(other, np.float32) / np.float32(255))
+        sight.figure(), sight.contours(), sight.features()
+
+    return look
 
 
 def peak_memory(style: str, megapixels: float) -> float:
@@ -128,6 +146,8 @@ def main() -> None:
         print(f"| {name} | {small} | {model} | {thumbnails[-1]} | {big} |", flush=True)
     together = Cost(sum(c.wall for c in thumbnails), sum(c.cpu for c in thumbnails))
     print(f"| all together | | | {together} | |")
+    looks = [str(measured(looked_at(one), args.runs)) for one in (photo, thumbnail)]
+    print(f"| the networks, once a photo | {looks[0]} | | {looks[1]} | |", flush=True)
     try:
         network = ClassicalNetwork()
     except StyleError as error:

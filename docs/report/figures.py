@@ -125,7 +125,11 @@ def learning() -> Any:
 
 def speed() -> Any:
     """Seconds of a 512 x 512 picture: the model's part and the hand's."""
-    rows = [one for one in table("docs/results.md", "Speed and size", 1) if one["style"] not in ("all together", "classical network")]
+    rows = [
+        one
+        for one in table("docs/results.md", "Speed and size", 1)
+        if one["style"] not in ("all together", "the networks, once a photo", "classical network")
+    ]
     figure = new_figure(9, 3)
     axis = figure.subplots()
     whole = [number(one["512x512"]) for one in rows]

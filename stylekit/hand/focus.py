@@ -69,7 +69,9 @@ def _salience(sight: Sight, unit: float) -> tuple[Floats, Floats, Floats]:
 
     salience = norm((0.45 * norm(away) + 0.65 * norm(sharp)) * (0.35 + 0.65 * middle))
     figure = analysis.resized(sight.figure(), size)
+    soften = 10 * unit
     if figure.any():
+        soften = 5 * unit
         # where it is plain what a photo is of, the rest is what lies around it
         salience = np.maximum((1 - AROUND * figured(figure)) * salience, figure * (0.85 + 0.15 * salience))
-    return analysis.blur(np.maximum(salience, analysis.blur(face, 12 * unit) * 1.2), (10 if not figure.any() else 5) * unit), across, down
+    return analysis.blur(np.maximum(salience, analysis.blur(face, 12 * unit) * 1.2), soften), across, down

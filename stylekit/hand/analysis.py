@@ -189,6 +189,8 @@ def enlarged(plane: Floats, size: tuple[int, int], top: int, rows: int) -> Float
     h, w = plane.shape[:2]
     if (w, h) == size:
         return np.asarray(plane[top : top + rows], np.float32)
+    if (w, h) == (1, 1):
+        return np.broadcast_to(np.asarray(plane, np.float32), (rows, size[0], *plane.shape[2:]))
     if plane.ndim == 2 and (edge := plane[0, 0]) == plane.max() == plane.min():
         return np.broadcast_to(np.float32(edge), (rows, size[0]))
     across = np.clip((np.arange(size[0]) + 0.5) * (w / size[0]) - 0.5, 0, w - 1)

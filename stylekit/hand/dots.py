@@ -20,7 +20,7 @@ from stylekit.hand.view import Layer, Nothing, View
 from stylekit.ranges import check, ranged
 
 LEAST = 62.0  # units; the side of a square as large as the smallest area that is chosen for dots
-SHARE = 0.4  # of the picture: the most that is given dots
+SHARE, WHOLE = 0.4, 0.7  # of the picture: the most that is given dots, and the largest area that is when it is the only one
 OPENED = 0.55  # median light of the photo whose tones are looked at
 SMALL = 10.0  # pixels; dots of a smaller radius are drawn larger at first
 SHIFT = 5  # bits behind the point in the places of dots
@@ -125,7 +125,7 @@ def chosen(view: View, ground: Floats, middle: Floats, unit: float) -> Floats:
     room = SHARE * middle.size
     for _, area, mask, tone in sorted(found, key=lambda one: (-one[0], -one[1])):
         # one large sky may be more, but then it is all
-        if area > room and room < SHARE * middle.size:
+        if area > (WHOLE * middle.size if room == SHARE * middle.size else room):
             continue
         room -= area
         result[mask] = np.clip(0.55 + 0.45 * tone + 0.8 * (wide[mask] - tone), 0.3, 1)

@@ -163,7 +163,7 @@ def _plan(hand: Hand, view: View) -> _Planned:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for name, settings in hand.tools:
             tool = tool_of(name)
-            if tool.plan is not None and tool.alone:
+            if tool.plan is not None and all(tool.alone(s) for s in settings):
                 marks += [(tool, pool.submit(tool.plan, view, s, view.colours)) for s in settings]
                 continue
             if tool.recolour is not None:

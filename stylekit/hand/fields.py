@@ -26,6 +26,7 @@ from stylekit.hand.areas.regions import (
     renumbered,
     without_crumbs,
     without_rims,
+    without_slivers,
 )
 from stylekit.hand.focus import figured
 from stylekit.hand.palettes import POSTER, Sort, best_palette, checked
@@ -35,6 +36,7 @@ from stylekit.ranges import check, ranged
 
 WORK_AREA = 400 * 400  # pixels of the copy in which shapes are found
 CALMER = 0.3  # share by which borders off the figure count less
+DRESSED = 0.2  # share by which they do on people
 FINE = 4  # the map of fields is this many times as fine as that copy, so that borders are curves and not pixels
 SOFT = 2.4  # standard deviation of a field's border in pixels of the fine map, before it is cut sharp
 SMALL = 0.0012  # share of the picture; the borders of smaller areas count for less
@@ -53,9 +55,9 @@ class Fields:
     are chosen. lift: CIE lightness added to its midtones then. apart: how much it weighs that neighbours keep their differences. figure:
     0..1, how far what the photo is of is kept apart from the ground, in lightness, and the ground simplified. whites: 0..1, how far light
     things without a hue are left white. blacks: the most of the picture that the darkest ink may cover. crumbs: width in units of the
-    smallest piece of ground; those of the figure may be half as wide. features: 0..1, how much of eyes and mouths is drawn. details: 0..1,
-    how many small dark and light things that stand alone are drawn. structures: 0..1, whether long thin dark things, such as masts, are
-    drawn whole. median: lightness to which a dark photo is opened."""
+    smallest piece of ground; those of the figure may be half as wide. slivers: width in units of the narrowest piece. features: 0..1, how
+    much of eyes and mouths is drawn. details: 0..1, how many small dark and light things that stand alone are drawn. structures: 0..1,
+    whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark photo is opened."""
 
     palettes: tuple[str, ...] = tuple(POSTER)
     count: int = ranged(40, 2, 250)
@@ -69,6 +71,7 @@ class Fields:
     whites: float = ranged(0.0, 0, 1)
     blacks: float = ranged(1.0, 0, 1)
     crumbs: float = ranged(4.5, 0, 80)
+    slivers: float = ranged(0.0, 0, 20)
     features: float = ranged(1.0, 0, 1)
     details: float = ranged(0.0, 0, 1)
     structures: float = ranged(0.0, 0, 1)
@@ -94,6 +97,9 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     if edge is not None:
         # what lies around a figure is told in fewer areas
         edge = np.asarray(edge * (1 - CALMER * settings.figure * figured(figure) * (1 - figure)), np.float32)
+        if skin.any():
+            # a garment is one thing, whatever its folds
+            edge = np.asarray(edge * (1 - DRESSED * settings.figure * figure), np.float32)
     labels, person = pieces(
         shown, face, settings.count, settings.texture * unit, settings.figure * figure, skin, outline, hair, edge, settings.things
     )
@@ -126,6 +132,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     least = settings.crumbs * unit * (1 - 0.5 * figure * settings.figure) * (1 - 0.7 * settings.figure * accent)
     inked = without_rims(np.asarray(chosen, np.int32)[labels], 0.02)
     inked = without_crumbs(inked, least**2 * (1 - 0.75 * face))
+    inked = without_slivers(inked, settings.slivers * unit)
     fine = curved(inked, settings.rounding * unit, face, FINE)
     if settings.structures > 0.5:
         fine[structures(to_lab(shown)[..., 0], face, unit, FINE)] = 0

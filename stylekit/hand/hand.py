@@ -28,6 +28,14 @@ from stylekit.hand.woodblock import Woodblock, plan_woodblock
 MODEL, PHOTO = "model", "photo"  # where a hand's colours come from
 
 
+def _always(settings: Any) -> bool:
+    return True
+
+
+def _never(settings: Any) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Tool:
     """settings: class of a tool's settings. recolour: what it makes of the colours before marks are planned. plan: its marks, for one or
@@ -38,7 +46,7 @@ class Tool:
     recolour: Callable[[View, Any, Floats], Floats] | None = None
     plan: Callable[[View, Any, Floats], Layer] | None = None
     together: bool = False  # all settings of the tool are planned at once, for they look at one another
-    alone: bool = False  # it looks at the photo only, not at colours, so that it can be planned beside other tools
+    alone: Callable[[Any], bool] = _never  # whether it looks at the photo only, not at colours, and can be planned beside other tools
     covers: bool = False  # where it is wanted wholly, nothing of what lies below shows
 
 
@@ -49,14 +57,14 @@ TOOLS: dict[str, Tool] = {
     "woodblock": Tool(Woodblock, 1, plan=plan_woodblock, covers=True),
     "wash": Tool(Wash, 1, plan=plan_wash, covers=True),
     "strokes": Tool(Strokes, 2, plan=plan_strokes, together=True, covers=True),
-    "hatching": Tool(Hatching, 3, plan=plan_hatching, alone=True, covers=True),
-    "engraving": Tool(Engraving, 3, plan=plan_engraving, alone=True, covers=True),
+    "hatching": Tool(Hatching, 3, plan=plan_hatching, alone=_always, covers=True),
+    "engraving": Tool(Engraving, 3, plan=plan_engraving, alone=_always, covers=True),
     "dots": Tool(Dots, 4, plan=plan_dots),
-    "ink": Tool(Ink, 5, plan=plan_ink, alone=True),
-    "lines": Tool(Lines, 5, plan=plan_lines, alone=True),
+    "ink": Tool(Ink, 5, plan=plan_ink, alone=_always),
+    "lines": Tool(Lines, 5, plan=plan_lines, alone=lambda lines: not lines.beside),
     "outlines": Tool(Outlines, 5, plan=plan_outlines),
-    "pattern": Tool(Pattern, 5, plan=plan_pattern, alone=True),
-    "surface": Tool(Surface, 6, plan=plan_surface, alone=True),
+    "pattern": Tool(Pattern, 5, plan=plan_pattern, alone=_always),
+    "surface": Tool(Surface, 6, plan=plan_surface, alone=_always),
 }
 
 

@@ -18,10 +18,19 @@ from stylekit.errors import SettingError
 from stylekit.hand import analysis
 from stylekit.hand.analysis import blur
 from stylekit.hand.areas.accents import Portrait, features, painted
-from stylekit.hand.areas.borders import smooth
+from stylekit.hand.areas.borders import curved
 from stylekit.hand.areas.flat import Flat
 from stylekit.hand.areas.merging import SHADE, by_thing, merged
-from stylekit.hand.areas.regions import Areas, Labels, flooded, flooded_between, measured, renumbered, without_crumbs, without_rims
+from stylekit.hand.areas.regions import (
+    Areas,
+    Labels,
+    flooded,
+    flooded_between,
+    measured,
+    renumbered,
+    without_crumbs,
+    without_rims,
+)
 from stylekit.hand.fields import SMALL, shares, work_size
 from stylekit.hand.marks import grain
 from stylekit.hand.palettes import colour_of
@@ -54,7 +63,7 @@ HUE = 0.8  # share of the photo in the hue of what is colourful
 BLACK, BLACKS = 24.0, 0.2  # CIE L of the photo below which a thing is black, and the most of a picture that black may cover
 LIPS = 2  # the number of vermilion
 DARK_SKY = 38.0  # CIE L below which a sky is one of night or shade
-WIPED = 0.8  # of the pigment at the top of a picture without a sky
+WIPED = 0.4  # of the pigment at the top of a picture without a sky
 INDIGO = np.array([0.12, 0.29, 0.5], np.float32)  # what is wiped over other pigments there
 CALM = 0.16  # busyness below which ground is calm enough to be printed as sky
 ENDS = 0.5  # how surely a thing ends at a border behind which the sky does not go on
@@ -165,18 +174,19 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
         # one tone for face, arms and hands; eyes, brows and mouths are drawn in line
         column = complexion(0.5 * (lab + analysis.to_lab(analysis.resized(view.photo, size))), boxes)
         numbers[person] = list(CHART).index("orange") * len(LEVELS) + column
-    fine = smooth(numbers, settings.rounding * unit, FINE)
+    fine = curved(numbers, settings.rounding * unit, face, FINE)
     fine[features(view.sight, fine.shape, FEATURES)] = SUMI
     painted(fine, view.sight, Portrait(dark=SUMI, light=list(CHART).index("grey") * len(LEVELS), lips=LIPS))
     top, bottom, dark = wiped(seen, pieces.mass, sky, settings.bokashi)
-    dusk = np.zeros((1, 1), np.float32)
+    dusk = np.zeros((1, 1, 3), np.float32)
     if not sky.any():
         # a picture without a sky is wiped at its top too, behind what it is of
         down = np.linspace(0, 1, size[1], dtype=np.float32)[:, None]
         behind = 1 - np.maximum(shares(labels, figure)[labels] > 0.5, person)
-        dusk = np.asarray(
-            WIPED * settings.bokashi * blur(behind.astype(np.float32), unit) * analysis.smoothstep(down, 0.3, 0.0), np.float32
-        )
+        amount = WIPED * settings.bokashi * blur(behind.astype(np.float32), unit) * analysis.smoothstep(down, 0.3, 0.0)
+        # over ochre it would be olive
+        cool = analysis.smoothstep(analysis.to_lab(table.reshape(1, -1, 3))[0, :, 2], 36, 20)[numbers]
+        dusk = np.asarray((amount * cool)[..., None] * np.float32(0.75) * (1 - INDIGO), np.float32)
     return PrintLayer(view, settings, fine, table.reshape(-1, 3), (top, bottom, dark), depth(numbers == len(names) * tones), dusk)
 
 
@@ -476,7 +486,7 @@ class PrintLayer:
             fade = analysis.smoothstep(down / max(reach, 1e-6), 1.0, 0.0)[:, None]
             graded = foot + fade * (high - foot)
             rgb = rgb + sky * graded[:, None]
-            rgb = np.asarray(rgb * (1 - dusk[rows, columns, None] * np.float32(0.75) * (1 - INDIGO)), np.float32)
+            rgb = np.asarray(rgb * (1 - dusk[rows, columns]), np.float32)
             load = load + sky[..., 0] * (0.35 + 0.5 * fade)
             streaks = np.clip(grain.rows(self.wood, top + rows.start, shape[0], (columns.start, columns.stop)) / 2.5, -1, 1)
             thin = np.clip(load * (self.settings.wear * 0.12 + self.settings.grain * 0.11 * streaks), 0, 1)

@@ -12,8 +12,10 @@ from PIL import Image
 from stylekit.hand.analysis import Floats
 from stylekit.hand.areas.merging import by_thing, merged
 from stylekit.hand.areas.regions import flooded_between, measured
-from stylekit.hand.linework.lines import Lines, strokes
-from stylekit.hand.marks.contours import of_things
+from stylekit.hand.linework.flat_borders import flat_borders
+from stylekit.hand.linework.lines import Lines, drawn, strokes
+from stylekit.hand.marks import runs
+from stylekit.hand.marks.contours import Curves, of_things
 from stylekit.hand.sight import Sight
 from stylekit.hand.view import View
 from stylekit.hand.woodblock import ground
@@ -167,3 +169,61 @@ def test_the_sky_does_not_go_on_behind_where_a_thing_ends(sure: float, reaches: 
     assert sky[0]
     assert sky[1] == reaches
     assert not sky[2]
+
+
+def flat(radius: float) -> Floats:
+    """The cup's disc, `radius` pixels wide, flat on a flat ground."""
+    ys, xs = np.mgrid[0:240, 0:240]
+    inside = np.hypot(ys - 120, xs - 120) < radius
+    return np.asarray(np.where(inside[..., None], np.float32([0.8, 0.2, 0.1]), np.float32([0.9, 0.9, 0.8])), np.float32)
+
+
+def test_a_border_that_outlines_draw_is_not_drawn_twice() -> None:
+    view = View(photo=cup(), colours=cup(), amount=np.ones((240, 240), np.float32), size=(240, 240))
+    twice = strokes(view, Lines(things=1.0), flat(72))
+    once = strokes(view, Lines(things=1.0, beside=6.0), flat(72))
+    assert len(twice.points) > 50
+    assert len(once.points) < 0.1 * len(twice.points)
+    # and no border is lost
+    left = np.concatenate([once.points, flat_borders(view, flat(72)).points])
+    away = np.sqrt(((twice.points[:, None] - left[None]) ** 2).sum(-1)).min(1)
+    assert np.quantile(away, 0.95) < 8
+    # with no areas below there is nothing to leave them to
+    assert np.array_equal(strokes(view, Lines(things=1.0, beside=6.0)).points, twice.points)
+
+
+def test_a_border_is_drawn_where_a_thing_ends_and_not_where_only_the_colour_changes() -> None:
+    view = View(photo=cup(), colours=cup(), amount=np.ones((240, 240), np.float32), size=(240, 240))
+    at_the_end, within = (flat_borders(view, flat(radius)) for radius in (71, 35))
+    _, length = runs.walked(at_the_end.points, at_the_end.starts)
+    assert length.sum() > 0.8 * 2 * np.pi * 71
+    _, length = runs.walked(within.points, within.starts)
+    # the figure's own outline may be drawn, where no border is near
+    off = np.abs(np.hypot(*(within.points - 120).T) - 35)
+    assert (off < 6).sum() < 0.2 * 2 * np.pi * 35
+
+
+def test_lines_that_meet_do_not_thin_out_there() -> None:
+    across = np.stack([np.arange(20, 200), np.full(180, 100)], 1)
+    down = np.stack([np.full(78, 110), np.arange(20, 98)], 1)
+    points = np.concatenate([across, down]).astype(np.float32)
+    found = Curves.of(points, runs.counted([180, 78]), np.ones(258, np.float32))
+    met = found.meeting(4.0)
+    assert met.held.tolist() == [[False, False], [False, True]]
+    assert met.points[-1].tolist() == [110, 100]
+    assert np.array_equal(met.points[:-1], found.points[:-1])
+    view = View(photo=cup(), colours=cup(), amount=np.ones((240, 240), np.float32), size=(240, 240))
+    free, held = (drawn(view, Lines(taper=20.0), one).widths for one in (found, met))
+    assert held[-1] > 3 * free[-1]
+    assert held[0] == free[0]
+
+
+def test_a_short_gap_is_part_of_a_line_and_a_long_one_is_not() -> None:
+    points = np.stack([np.arange(100), np.full(100, 5)], 1).astype(np.float32)
+    found = Curves.of(points, np.array([0, 100]), np.ones(100, np.float32))
+    place = np.ones((10, 100), np.float32)
+    place[:, 20:26] = place[:, 50:80] = place[:, :4] = 0
+    assert np.diff(found.where(place, 0.5, inside=True).starts).tolist() == [16, 24, 20]
+    bridged = found.where(place, 0.5, inside=True, gap=8)
+    assert np.diff(bridged.starts).tolist() == [46, 20]
+    assert bridged.points[0, 0] == 4

@@ -153,3 +153,12 @@ def test_wrong_settings_are_refused_with_a_sentence(changes, said) -> None:
     with pytest.raises(SettingError, match=said) as caught:
         Dots(**changes)
     assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(("share", "dotted"), [(0.2, True), (0.4, True), (0.8, False)])
+def test_clean_dots_are_an_accent_and_no_ground_for_all(share: float, dotted: bool) -> None:
+    photo = np.ones((200, 200, 3), np.float32)
+    photo[: round(200 * share)] = (0.45, 0.6, 0.8)
+    ground = np.where(photo < 1, np.float32([0.5, 0.75, 1.0]), np.float32(1))
+    layer = plan_dots(seen(photo), Dots(clean=1.0, dark=30.0), np.asarray(ground, np.float32))
+    assert (len(layer.places) > 0) == dotted

@@ -13,8 +13,9 @@ from stylekit.hand import analysis
 from stylekit.hand.dots import Dots, plan_dots
 from stylekit.hand.fields import Fields, plan_fields
 from stylekit.hand.hatching import Hatching, tones
+from stylekit.hand.linework.flat_borders import flat_borders
 from stylekit.hand.linework.lines import Lines, strokes
-from stylekit.hand.linework.outlines import Outlines, borders, plan_outlines
+from stylekit.hand.linework.outlines import Outlines, plan_outlines
 from stylekit.hand.linework.pattern import Pattern, plan_pattern
 from stylekit.hand.linework.pattern import strokes as pattern_strokes
 from stylekit.hand.sight import Sight
@@ -155,7 +156,7 @@ def test_outlines_lie_on_the_borders_below_them() -> None:
     photo = np.where(far < 72, np.array([0.8, 0.2, 0.15]), np.array([0.75, 0.8, 0.85])).astype(np.float32)
     photo = np.asarray(cv2.GaussianBlur(photo, (0, 0), 0.8), np.float32)
     flat = np.asarray(np.broadcast_to(np.where(far < 72, 0.2, 0.9), photo.shape), np.float32)
-    points = borders(seen(photo), Outlines(), np.ascontiguousarray(flat)).points
+    points = flat_borders(seen(photo), np.ascontiguousarray(flat)).points
     assert len(points) > 300
     assert np.abs(np.hypot(points[:, 1] - 125, points[:, 0] - 160) - 72).max() < 4
 
@@ -164,7 +165,7 @@ def test_flat_ground_without_an_edge_has_no_outline() -> None:
     photo = np.full((160, 200, 3), 0.6, np.float32)
     flat = photo.copy()
     flat[80:] = 0.3  # a border that the photo knows nothing of
-    assert len(borders(seen(photo), Outlines(), flat)) == 0
+    assert len(flat_borders(seen(photo), flat)) == 0
 
 
 def test_a_pattern_is_laid_on_texture_only() -> None:

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stylekit.hand import analysis, focus
+from stylekit.hand.linework.flat_borders import flat_borders
 from stylekit.hand.linework.portrait import portraits, zones
 from stylekit.hand.marks import grain, pen, runs
 from stylekit.hand.marks.contours import Curves, curves, of_things, silhouette, together
+from stylekit.hand.marks.fairing import straightened
 from stylekit.hand.marks.runs import Starts
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.view import Floats, View
@@ -30,6 +32,8 @@ FEATURE = 0.0085  # of a face's width: the size of the details that make a line 
 SHADED = 5.0  # units around a line in which it is looked for shade
 LONGER, SURER = 2.0, 0.45  # of the shortest line, how much longer, and how sure a thing's border is, to be drawn on calm ground
 LIT = 0.3  # of the weight of a line; what light leaves less of is not drawn
+STRAIGHT = 1.1  # units by which a line may waver about a straight one that it is drawn as
+LONG = 14.0  # units; no shorter part of a line is straightened, and all of one twice as long
 SALT = 7001  # added to the seed: randomness of this tool alone
 
 
@@ -43,8 +47,9 @@ class Lines:
     run out towards the edges of the picture. waver: in units, of an unsteady hand. again: 0..1, share of the lines drawn a second time,
     beside the first. calm: 0..1, how far lines are left out where they crowd, as on texture, and on the ground. things: 0..1, whether only
     the borders of things are drawn, as a network sees them, the surer the broader. figure: 0..1, how strongly the outline of what the photo
-    is of is drawn where no other line runs along it. shade: 0..1, how much heavier lines are in shade than
-    in light, where they thin out and break. grain: 0..1, of the paper in the lines. ink: as #rrggbb. opacity: of the ink."""
+    is of is drawn where no other line runs along it. beside: in units, how near no line runs along a border of flat areas below, which
+    outlines draw. shade: 0..1, how much heavier lines are in shade than in light, where they thin out and break. grain: 0..1, of the
+    paper in the lines. ink: as #rrggbb. opacity: of the ink."""
 
     weight: float = ranged(1.6, 0.1, 12)
     variation: float = ranged(0.6, 0, 1)
@@ -63,6 +68,7 @@ class Lines:
     calm: float = ranged(0.0, 0, 1)
     things: float = ranged(0.0, 0, 1)
     figure: float = ranged(0.0, 0, 1)
+    beside: float = ranged(0.0, 0, 30)
     shade: float = ranged(0.0, 0, 1)
     ink: str = "#14141a"
     grain: float = ranged(0.0, 0, 1)
@@ -90,20 +96,23 @@ class InkLayer:
 
 
 def plan_lines(view: View, settings: Lines, colours: Floats) -> InkLayer:
-    """Key lines of view's photo; colours is not looked at."""
-    return InkLayer(
-        view, pen.Sheet(strokes(view, settings), view.photo.shape[:2], view.size, bent=True), settings.ink, settings.opacity, settings.grain
-    )
+    """Key lines of view's photo on the `colours` (h, w, 3) that lie below."""
+    sheet = pen.Sheet(strokes(view, settings, colours), view.photo.shape[:2], view.size, bent=True)
+    return InkLayer(view, sheet, settings.ink, settings.opacity, settings.grain)
 
 
-def strokes(view: View, settings: Lines) -> pen.Strokes:
-    """The lines that `plan_lines` draws. What view's amount leaves of them: the weak ones go first, the others grow thin."""
+def strokes(view: View, settings: Lines, flat: Floats | None = None) -> pen.Strokes:
+    """The lines that `plan_lines` draws, on the flat areas (h, w, 3) below, if any. What view's amount leaves of them: the weak ones go
+    first, the others grow thin."""
     unit = view.unit * view.detail
     found = _found(view, settings, unit)
     if settings.borders and len(found):
         found = _borders(view, settings, unit, found)
     if settings.figure:
         found = together([found, _outline(view, settings, unit, found)])
+    if settings.beside and flat is not None and len(found):
+        alike = found.beside(flat_borders(view, flat), settings.beside * unit)
+        found = found.parts(~alike, settings.beside * unit).longer(0.5 * settings.shortest * unit)
     result = drawn(view, settings, found)
     return result.and_more(portraits(view, settings.weight)) if settings.faces else result
 
@@ -130,7 +139,9 @@ def drawn(view: View, settings: Lines, found: Curves) -> pen.Strokes:
     width = width + settings.spots * runs.followed(found.spots, found.starts, starts)
     if settings.taper:
         over = np.maximum(1e-6, np.minimum(settings.taper * own, total * 0.45))[owner]
-        from_end = np.minimum(run, total[owner] - run) / over
+        # a line that runs into another does not thin out there
+        at_begin, at_end = (np.where(one, math.inf, 0.0)[owner] for one in found.held.T)
+        from_end = np.minimum(run + at_begin, total[owner] - run + at_end) / over
         tapered = 0.12 + 0.88 * np.sqrt(np.clip(from_end, 0, 1))
         width = np.where(runs.are_rings(points, starts)[owner], width, width * tapered)
     if settings.focus or settings.margin:
@@ -282,6 +293,8 @@ def _smooth(found: Curves, unit: float, reach: float) -> tuple[Floats, Starts]:
         many = np.diff(found.starts)[chosen]
         own = unit * float(size)
         points = found.points[runs.ranges(found.starts[chosen], many)]
+        level = np.full(len(many), own * reach, np.float32)
+        points = straightened(points, runs.counted(many), STRAIGHT * level, LONG * level)
         points, starts = runs.smoothed(points, runs.counted(many), 2.2 * own * reach, max(0.7, 1.3 * own))
         counts[chosen] = np.diff(starts)
         parts.append((chosen, points))

@@ -56,6 +56,9 @@ def strokes(view: View, settings: Pattern) -> pen.Strokes:
     calmest = cv2.erode(analysis.blur(fine, 3 * unit), np.ones((2 * max(1, round(4 * unit)) + 1,) * 2, np.uint8))
     texture = analysis.smoothstep(np.sqrt(rough * calmest), 0.05 * settings.busy, 0.16 * settings.busy)
     texture = texture * (1 - view.sight.face_map()) * (1 - view.sight.skin())
+    if view.sight.skin().any():
+        # nor do clothes have any that strokes of one direction tell
+        texture = texture * (1 - view.sight.foreground())
     tensor = view.sight.tensor(9 * unit, OPENED)
     angle = analysis.along(tensor, -70)
     agreed = analysis.smoothstep(analysis.agreement(tensor), 0.12, 0.35)

@@ -24,6 +24,7 @@ from stylekit.hand.marks.runs import Starts
 AGREED = 0.4  # coherence of the contours around a line
 FAINT = 0.012  # light per unit of reach: a slope below it is noise, or the weave of a cloth
 FINEST = 0.7  # pixels; details below it are the grid of the pixels
+SIGHT, ALONG = 4, 0.87  # points along which a curve's direction is seen; cosine between two that run along each other
 ROWS = 64  # of pixels looked at together: as much as stays in the processor's cache
 
 
@@ -31,7 +32,7 @@ ROWS = 64  # of pixels looked at together: as much as stays in the processor's c
 class Curves:
     """points: (n, 2) in pixels of the plan, of m curves that begin at `starts` (m + 1,). strengths, spots: (n,) contrast, about 0..1, and
     how wide a dark spot the curve runs through, in pixels. contrast: (m,) mean of the strengths. size: (m,) how small lengths and widths
-    are to be, 1 for as the settings say."""
+    are to be, 1 for as the settings say. held: (m, 2) whether it runs into another curve where it begins and where it ends."""
 
     points: Floats
     starts: Starts
@@ -39,6 +40,7 @@ class Curves:
     spots: Floats
     contrast: Floats
     size: Floats
+    held: NDArray[np.bool_]
 
     @classmethod
     def of(cls, points: Floats, starts: Starts, strengths: Floats) -> Curves:
@@ -50,15 +52,44 @@ class Curves:
             spots=np.zeros(len(points), np.float32),
             contrast=runs.means(strengths, starts),
             size=np.ones(len(starts) - 1, np.float32),
+            held=np.zeros((len(starts) - 1, 2), bool),
         )
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def where(self, place: Floats, level: float, *, inside: bool) -> Curves:
-        """The parts that lie where (h, w) place is at least `level`, or where it is not."""
-        first, counts, path = runs.stretches((pen.sampled(place, self.points) >= level) == inside, self.starts, 3)
+    def where(self, place: Floats, level: float, *, inside: bool, gap: float = 0.0) -> Curves:
+        """The parts that lie where (h, w) place is at least `level`, or where it is not; gaps of at most `gap` points are part of them."""
+        return self.parts((pen.sampled(place, self.points) >= level) == inside, gap)
+
+    def parts(self, good: NDArray[np.bool_], gap: float = 0.0) -> Curves:
+        """The parts along which (n,) good holds, with gaps of at most `gap` points between them."""
+        if gap:
+            first, counts, _ = runs.stretches(~good, self.starts, 0)
+            ends = np.isin(first, self.starts) | np.isin(first + counts, self.starts)
+            short = np.flatnonzero((counts <= gap) & ~ends)
+            good = good.copy()
+            good[runs.ranges(first[short], counts[short])] = True
+        first, counts, path = runs.stretches(good, self.starts, 3)
         return self._taken(runs.ranges(first, counts), runs.counted(counts), path)
+
+    def beside(self, others: Curves, reach: float) -> NDArray[np.bool_]:
+        """(n,) which points run along one of the others, within `reach` pixels of it."""
+        if not len(self) or not len(others):
+            return np.zeros(len(self.points), bool)
+        far, nearest = cKDTree(others.points).query(self.points, distance_upper_bound=reach)
+        near = np.isfinite(far)
+        turn = (self.directions()[near] * others.directions()[nearest[near]]).sum(1)
+        near[near] = np.abs(turn) > ALONG
+        return np.asarray(near)
+
+    def directions(self) -> Floats:
+        """(n, 2) of length 1: which way the curves run at their points."""
+        place = np.arange(len(self.points))
+        owner = runs.owners(self.starts)
+        before, after = np.maximum(place - SIGHT, self.starts[owner]), np.minimum(place + SIGHT, self.starts[owner + 1] - 1)
+        way = self.points[after] - self.points[before]
+        return np.asarray(way / np.maximum(np.hypot(*way.T), 1e-6)[:, None], np.float32)
 
     def longer(self, least: float) -> Curves:
         """Those of more than `least` points."""
@@ -67,7 +98,21 @@ class Curves:
     def chosen(self, kept: NDArray[np.intp]) -> Curves:
         """Those of the numbers (k,) `kept`."""
         counts = np.diff(self.starts)[kept]
-        return self._taken(runs.ranges(self.starts[kept], counts), runs.counted(counts), kept)
+        return replace(self._taken(runs.ranges(self.starts[kept], counts), runs.counted(counts), kept), held=self.held[kept])
+
+    def meeting(self, gap: float) -> Curves:
+        """The same curves, those that end within `gap` pixels of another going on to it."""
+        if len(self) < 2:
+            return self
+        points, held = self.points.copy(), self.held.copy()
+        owner, tree = runs.owners(self.starts), cKDTree(self.points)
+        for side, ends in enumerate((self.starts[:-1], self.starts[1:] - 1)):
+            for number, (end, near) in enumerate(zip(ends.tolist(), tree.query_ball_point(self.points[ends], gap), strict=True)):
+                others = [i for i in near if owner[i] != number]
+                if others:
+                    nearest = min(others, key=lambda i: (float(((self.points[i] - self.points[end]) ** 2).sum()), i))
+                    points[end], held[number, side] = self.points[nearest], True
+        return replace(self, points=points, held=held)
 
     def placed(self, factor: float, corner: tuple[int, int], size: float) -> Curves:
         """Those of a part of the picture enlarged by `factor`, at their place in the picture; corner: x, y of the part."""
@@ -83,6 +128,7 @@ class Curves:
             spots=self.spots[index],
             contrast=self.contrast[path],
             size=self.size[path],
+            held=np.zeros((len(path), 2), bool),
         )
 
 
@@ -95,6 +141,7 @@ def together(parts: Sequence[Curves]) -> Curves:
         spots=np.concatenate([p.spots for p in parts]),
         contrast=np.concatenate([p.contrast for p in parts]),
         size=np.concatenate([p.size for p in parts]),
+        held=np.concatenate([p.held for p in parts]),
     )
 
 
@@ -193,6 +240,7 @@ def curves(light: Floats, unit: float, reach: float, density: float, shortest: f
         spots=np.asarray(spots[every], np.float32),
         contrast=contrast[good],
         size=np.ones(int(good.sum()), np.float32),
+        held=np.zeros((int(good.sum()), 2), bool),
     )
 
 

@@ -57,8 +57,8 @@ def plan_glass(view: View, settings: Glass, colours: Floats) -> Layer:
     face = resized(view.sight.face_map(), size)
     shown = resized(view.sight.opened(OPENED), size)
     edge = resized(view.sight.contours(), size) if settings.things else None
-    figure = resized(view.sight.figure(), size)
-    labels, _ = pieces(shown, face, settings.count, settings.texture * unit, outline=figure, edge=edge, things=settings.things)
+    figure, skin = resized(view.sight.figure(), size), resized(view.sight.skin(), size)
+    labels, _ = pieces(shown, face, settings.count, settings.texture * unit, skin=skin, outline=figure, edge=edge, things=settings.things)
     labels = without_crumbs(labels, (5 * unit) ** 2 * (1 - 0.75 * face))
     labels = cut(labels, face, settings.pane * unit, rng)
     labels = without_crumbs(labels, (9 * unit) ** 2 * (1 - 0.75 * face))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stylekit.hand.analysis import Floats, blur
 from stylekit.hand.areas.polygons import polygon
-from stylekit.hand.areas.regions import Labels, filled, windows
+from stylekit.hand.areas.regions import Labels, filled, interior, windows
 from stylekit.hand.marks import runs
 from stylekit.hand.marks.fairing import stretches
 
@@ -56,12 +56,7 @@ def curved(labels: Labels, tolerance: float, face: Floats, fine: int) -> NDArray
 
 def away(fine: NDArray[np.uint16]) -> Floats:
     """(h, w) pixels to the nearest border between two numbers."""
-    calm = np.ones(fine.shape, np.uint8)
-    across, down = fine[:, :-1] == fine[:, 1:], fine[:-1] == fine[1:]
-    calm[:, :-1] &= across
-    calm[:, 1:] &= across
-    calm[:-1] &= down
-    calm[1:] &= down
+    calm = interior(fine)
     if calm.all():
         return np.full(fine.shape, 1e4, np.float32)
     return blur(np.asarray(cv2.distanceTransform(calm, cv2.DIST_L2, 5), np.float32), 1.2)

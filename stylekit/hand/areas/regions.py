@@ -156,17 +156,24 @@ def without_crumbs(labels: Labels, least: Floats) -> Labels:
     return filled(labels, gaps)
 
 
+def interior(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """(h, w) 1 where a pixel has the number of all four beside it, 0 along borders."""
+    calm = np.ones(labels.shape, np.uint8)
+    across, down = labels[:, :-1] == labels[:, 1:], labels[:-1] == labels[1:]
+    calm[:, :-1] &= across
+    calm[:, 1:] &= across
+    calm[:-1] &= down
+    calm[1:] &= down
+    return calm
+
+
 def without_slivers(labels: Labels, width: float) -> Labels:
     """(h, w) labels whose connected pieces that are nowhere `width` pixels wide, such as the rims of things, have gone to their
     neighbours."""
     if width <= 1:
         return labels
-    calm = np.ones(labels.shape, np.uint8)
-    across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
-    calm[:, 1:][across] = calm[:, :-1][across] = 0
-    calm[1:][down] = calm[:-1][down] = 0
     # pixels from the middle of one to the border of its piece
-    inside = cv2.distanceTransform(calm, cv2.DIST_L2, 5) + 0.5
+    inside = cv2.distanceTransform(interior(labels), cv2.DIST_L2, 5) + 0.5
     gaps = np.zeros(labels.shape, bool)
     for label, box in windows(labels, 0):
         count, parts = cv2.connectedComponents(np.asarray(labels[box] == label, np.uint8), connectivity=4)

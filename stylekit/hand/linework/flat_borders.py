@@ -9,6 +9,7 @@ import numpy as np
 from skimage.morphology import skeletonize
 
 from stylekit.hand import analysis
+from stylekit.hand.areas.regions import interior
 from stylekit.hand.marks import pen
 from stylekit.hand.marks.contours import Curves, joined, traced
 from stylekit.hand.view import Floats, View
@@ -27,15 +28,8 @@ def flat_borders(view: View, colours: Floats, step: float = STEP, shortest: floa
     `step`, and those of the figure, `figure` stronger, of more than `shortest` units."""
     unit = view.unit * view.detail
     subject, face = view.sight.figure(), view.sight.face_map()
-    shape = colours.shape[:2]
     inside = np.asarray(subject > 0.5, np.uint8)
-    inked = np.zeros(shape, np.uint8)
-    packed = (colours * 255).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
-    across, down = packed[:, 1:] != packed[:, :-1], packed[1:] != packed[:-1]
-    inked[:, 1:] |= across
-    inked[:, :-1] |= across
-    inked[1:] |= down
-    inked[:-1] |= down
+    inked = 1 - interior((colours * 255).astype(np.int32) @ np.array([65536, 256, 1], np.int32))
     rim = np.asarray(cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)), np.uint8)
     side = 2 * max(1, round(BESIDE * unit)) + 1
     near = np.asarray(cv2.dilate(inked, np.ones((side, side), np.uint8)), np.uint8)

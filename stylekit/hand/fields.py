@@ -28,8 +28,9 @@ from stylekit.hand.areas.regions import (
     without_rims,
     without_slivers,
 )
+from stylekit.hand.areas.shades import Shading, shaded, steps, unshaded
 from stylekit.hand.focus import figured
-from stylekit.hand.palettes import POSTER, Sort, best_palette, checked
+from stylekit.hand.palettes import POSTER, Sort, best_palette, checked, colour_of
 from stylekit.hand.subject.skin import hair_map, lit
 from stylekit.hand.view import Layer, Nothing, View
 from stylekit.ranges import check, ranged
@@ -55,9 +56,11 @@ class Fields:
     are chosen. lift: CIE lightness added to its midtones then. apart: how much it weighs that neighbours keep their differences. figure:
     0..1, how far what the photo is of is kept apart from the ground, in lightness, and the ground simplified. whites: 0..1, how far light
     things without a hue are left white. blacks: the most of the picture that the darkest ink may cover. crumbs: width in units of the
-    smallest piece of ground; those of the figure may be half as wide. slivers: width in units of the narrowest piece. features: 0..1, how
-    much of eyes and mouths is drawn. details: 0..1, how many small dark and light things that stand alone are drawn. structures: 0..1,
-    whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark photo is opened."""
+    smallest piece of ground; those of the figure may be half as wide. slivers: width in units of the narrowest piece. features: 0 or 1,
+    whether eyes and mouths are drawn. details: 0..1, how many small dark and light things that stand alone are drawn. structures: 0..1,
+    whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark photo is opened. shades: width in
+    units of the smallest part of a field that is a step lighter or darker than the rest of it, 0 for fields of one tone. accents: inks
+    ("#rrggbb"), of which the one or two are added to the palette that things need which would else be of another colour."""
 
     palettes: tuple[str, ...] = tuple(POSTER)
     count: int = ranged(40, 2, 250)
@@ -76,10 +79,14 @@ class Fields:
     details: float = ranged(0.0, 0, 1)
     structures: float = ranged(0.0, 0, 1)
     median: float = ranged(0.55, 0.2, 0.8)
+    shades: float = ranged(0.0, 0, 40)
+    accents: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check(self, "The fields's ")
         checked(self.palettes)
+        for ink in self.accents:
+            colour_of(ink, "An accent")
 
 
 def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
@@ -92,7 +99,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     shown = resized(view.sight.opened(settings.median), size)
     figure, skin = resized(view.sight.figure(), size), resized(view.sight.skin(), size)
     outline = figure if settings.figure else resized(view.sight.foreground(), size)
-    hair = hair_map(view.sight.found(), size, smaller, view.sight.foreground())
+    hair = hair_map(view.sight.found(), size, smaller, view.sight.foreground(), to_lab(shown))
     edge = resized(view.sight.contours(), size) if settings.things else None
     if edge is not None:
         # what lies around a figure is told in fewer areas
@@ -108,10 +115,12 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     areas = measured(labels, lab, np.ones_like(face), 3)
     plain = measured(labels, to_lab(resized(view.photo, size)), np.ones_like(face)).lab
     heads = [(round(x * smaller), round(y * smaller), round(w * smaller), round(h * smaller)) for x, y, w, h in view.sight.faces()]
-    topped = np.minimum(shares(labels, hair), shares(labels, figure)) if heads else None
+    topped = shares(labels, hair) if heads else None
+    brown = person >= 0 and (lit(to_lab(resized(view.sight.opened(OPENED), size)), view.sight.found(), smaller) or 100) < BROWN
     if topped is not None:
-        # hair is as dark as the photo has it, however far that was opened, and of no loud hue
-        dark = np.column_stack([np.minimum(plain[:, 0], areas.lab[:, 0]), HAIR * areas.lab[:, 1:]])
+        # hair is as dark as the photo has it, however far that was opened, darker than dark skin, and of no loud hue
+        dark = np.minimum(plain[:, 0], areas.lab[:, 0])
+        dark = np.column_stack([0.4 * dark if brown else dark, HAIR * areas.lab[:, 1:]])
         share = smoothstep(topped, 0.3, 0.7)[:, None]
         areas = replace(areas, lab=np.asarray(areas.lab + share * (dark - areas.lab), np.float32))
     sort = Sort(
@@ -124,15 +133,20 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         white=settings.whites * whites(plain),
         blacks=settings.blacks,
         hair=topped,
-        brown=person >= 0 and (lit(to_lab(resized(view.sight.opened(OPENED), size)), view.sight.found(), smaller) or 100) < BROWN,
+        brown=brown,
     )
-    palette, chosen = best_palette(areas, settings.palettes, sort)
+    palette, chosen = best_palette(areas, settings.palettes, sort, settings.accents)
     # a small thing may stay if its colour is nowhere near
     accent = smoothstep(blur(lab - blur(lab, 40 * unit), 3 * unit)[..., 1:].max(-1), 16, 30)
     least = settings.crumbs * unit * (1 - 0.5 * figure * settings.figure) * (1 - 0.7 * settings.figure * accent)
     inked = without_rims(np.asarray(chosen, np.int32)[labels], 0.02)
     inked = without_crumbs(inked, least**2 * (1 - 0.75 * face))
     inked = without_slivers(inked, settings.slivers * unit)
+    values, skin_ink = palette.rgb, int(chosen[person]) if person >= 0 else -1
+    if settings.shades:
+        how = Shading(least=settings.shades * unit, unit=unit, skin=skin_ink, plain=unshaded(palette.lab))
+        tone = calmed(to_lab(shown), settings.texture * unit)[..., 0]
+        inked, values = shaded(inked, tone, figure, len(values), how), steps(values, skin_ink)
     fine = curved(inked, settings.rounding * unit, face, FINE)
     if settings.structures > 0.5:
         fine[structures(to_lab(shown)[..., 0], face, unit, FINE)] = 0
@@ -144,14 +158,13 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
             inside &= resized(skin, (fine.shape[1], fine.shape[0]), cv2.INTER_LINEAR) < 0.5
             dark, light = dark & inside, light & inside
         # a detail shows only on a ground that is not of its ink
-        grounds = palette.lab[:, 0]
+        grounds = to_lab(values[None])[0, :, 0]
         fine[dark & (grounds[fine] > grounds[0] + 18)] = 0
         fine[light & (grounds[fine] < grounds[-1] - 30)] = len(grounds) - 1
     if settings.features:
-        fine[features(view.sight, fine.shape, settings.features)] = 0
-        skin_ink = int(chosen[person]) if person >= 0 else len(palette.inks) - 1
+        fine[features(view.sight, fine.shape)] = 0
         painted(fine, view.sight, Portrait(dark=0, light=len(palette.inks) - 1, lips=palette.lips(skin_ink)))
-    return FlatLayer(Flat(fine, palette.rgb, view.size, SOFT), view.amount)
+    return FlatLayer(Flat(fine, values, view.size, SOFT), view.amount, len(palette.inks))
 
 
 def shares(labels: Labels, plane: Floats) -> Floats:
@@ -195,9 +208,10 @@ def pieces(
     if figure is not None:
         weight = weight + 3 * smoothstep(blur(lab - blur(lab, 0.08 * math.sqrt(h * w)), texture)[..., 1:].max(-1), 16, 30)
     kind = np.full(int(small.max()) + 1, GROUND)
-    if outline is not None and outline.any():
+    if (outline is not None and outline.any()) or (hair is not None and hair.any()):
         # what is seen for certain is cut out before anything is merged
-        small, kind = cut_apart(small, blur(outline, 0.5 * texture) > 0.5, hair)
+        around = np.zeros_like(face) if outline is None else outline
+        small, kind = cut_apart(small, blur(around, 0.5 * texture) > 0.5, hair)
     if figure is not None and figure.any():
         weight = weight * (0.5 + 0.5 * figure / float(figure.max()))
         kind = np.where(kind == GROUND, kinds(small, figure), kind)
@@ -228,7 +242,7 @@ def pieces(
 
 def cut_apart(labels: Labels, thing: NDArray[np.bool_], hair: Floats | None) -> tuple[Labels, NDArray[np.int64]]:
     """(h, w) labels of which none is part of the thing and part of the rest, the hair of each head being one, and (n,) the kind of each."""
-    crown = thing & (hair > 0.5) if hair is not None else np.zeros_like(thing)
+    crown = hair > 0.5 if hair is not None else np.zeros_like(thing)
     labels = 2 * labels + thing
     _, heads = cv2.connectedComponents(np.asarray(crown, np.uint8), connectivity=4)
     labels = renumbered(np.asarray(np.where(crown, int(labels.max()) + heads, labels), np.int32))
@@ -275,10 +289,12 @@ def skin_share(areas: Areas, lab: Floats, heads: Sequence[Box], person: int = -1
 
 @dataclass(frozen=True)
 class FlatLayer:
-    """flat: sRGB of the inks. amount: (h, w) opacity."""
+    """flat: sRGB of the inks, and of their shades and lights where there are any. amount: (h, w) opacity. inks: how many there are without
+    those."""
 
     flat: Flat
     amount: Floats
+    inks: int
 
     def apply(self, canvas: Floats, top: int) -> Floats:
         result = np.array(canvas, np.float32)
@@ -290,5 +306,5 @@ class FlatLayer:
         return result
 
     def colours(self, size: tuple[int, int]) -> Floats:
-        """(h, w, 3) the inks at size (W, H), for tools that lay marks on them."""
-        return self.flat.at(size)
+        """(h, w, 3) the inks at size (W, H), without shades and lights, for tools that lay marks on them."""
+        return self.flat.values[self.flat.numbers_at(size) % self.inks]

@@ -30,7 +30,7 @@ BLOCK = 128  # rows of the result drawn at once
 class Glass:
     """count, things: of the fields that follow what is in the photo, as theirs. pane: width in units of the largest piece of glass.
     texture, rounding: as of the fields. lead: width of a bar in units. vivid: factor on chroma. glow: 0..1, how much lighter a pane is in
-    its middle. streaks: 0..1, how uneven the glass is. features: 0..1, how much of eyes and mouths is painted on it."""
+    its middle. streaks: 0..1, how uneven the glass is. features: 0..1, how dark eyes and mouths are painted on it."""
 
     count: int = ranged(80, 2, 400)
     things: float = ranged(0.0, 0, 3)
@@ -72,7 +72,7 @@ def plan_glass(view: View, settings: Glass, colours: Floats) -> Layer:
         panes=glowing(lab, settings.vivid, rng),
         away=far,
         ripple=ripple(size, unit, rng) * np.float32(settings.streaks),
-        painted=np.asarray(blur(np.float32(1) * features(view.sight, fine.shape, settings.features), 1.2), np.float32),
+        painted=np.asarray(blur(np.float32(settings.features) * features(view.sight, fine.shape), 1.2), np.float32),
         lead=settings.lead,
         glow=settings.glow,
         unit=view.unit * view.detail * view.scale,

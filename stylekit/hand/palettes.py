@@ -20,6 +20,8 @@ from stylekit.hand.analysis import Floats, smoothstep, to_lab, to_rgb
 from stylekit.hand.areas.regions import Areas
 
 Indices = NDArray[np.int64]
+MOST_ACCENTS = 2  # inks that a palette may take in
+GAIN, LEAST = 180.0, 0.006  # squared Lab by which an accent has to suit its fields better, and their least share of the picture
 TRIED = 4  # palettes; the others are out as soon as every field is looked at alone
 MOST_INKS = 12  # of a palette that a card lists
 SWEEPS = 6  # over all fields; the choice settles after three or four
@@ -27,6 +29,7 @@ COOL, WARM = np.array([[-2.0, -12.0], [4.0, 26.0]], np.float32)  # CIE Lab a, b 
 SKIN = np.array([80.0, 12.0, 24.0], np.float32)  # CIE Lab of skin in a poster
 LIPS = np.array([50.0, 48.0, 26.0], np.float32)  # CIE Lab of lips in a poster
 BROWN = np.array([46.0, 20.0, 26.0], np.float32)  # CIE Lab of dark skin in a poster
+YELLOW = 95.0  # degrees of its hue in CIE Lab
 VALUE = 20.0  # CIE lightness by which figure and ground differ where they meet
 TOLD_APART = 15.0  # CIE Lab; as far apart are at least two inks where a thing surely ends
 ENDS = (0.2, 0.6)  # how surely a thing ends at a border that need not be seen, and at one that has to be
@@ -133,6 +136,9 @@ def costs(lab: Floats, mass: Floats, palette: Palette, sort: Sort) -> Floats:
     colourful = smoothstep((mass * chroma).sum(keepdims=True) / max(float(mass.sum()), 1e-9), 1, 3)
     warm = (1 - colourful) * smoothstep(light, 45, 85)
     plane = plane + smoothstep(chroma, 9, 2)[:, None] * vivid * (COOL + warm[:, None] * (WARM - COOL))
+    if sort.hair is not None:
+        # hair is no bluer than it is
+        plane = plane + sort.hair[:, None] * (lab[:, 1:] - plane)
     # what is white in the photo is paper, and if anything cool
     light, plane = light + sort.white * (99 - light), plane + sort.white[:, None] * (0.4 * COOL - plane)
     # skin is light and warm; its own light and shade stay, but closer together
@@ -148,14 +154,19 @@ def costs(lab: Floats, mass: Floats, palette: Palette, sort: Sort) -> Floats:
     pale = 3000.0 * ((inks[:, 1] < -1) | (inks[:, 2] < 10))
     apart = apart + skin[:, None] * pale[None]
     if sort.hair is not None:
-        # no green hair, and none much lighter than it is
+        # hair is black, grey, brown or fair: none is green, blue or pink, and none much lighter than it is
         paler = np.maximum(inks[None, :, 0] - light[:, None] - 12, 0)
-        apart = apart + (sort.hair * (1 - skin))[:, None] * (5000.0 * (inks[:, 1] < -8)[None] + 6 * paler**2)
+        turn = np.degrees(np.arctan2(inks[:, 2], inks[:, 1]))
+        dyed = (np.hypot(inks[:, 1], inks[:, 2]) > 26) & ((turn < 40) | (turn > 105))
+        apart = apart + (sort.hair * (1 - skin))[:, None] * (5000.0 * dyed[None] + 6 * paler**2)
     if sort.brown:
         # the ink of dark skin is nothing else's, so that a person stays apart from wood and walls
         own = ((inks - BROWN) ** 2).sum(-1) < 9
         apart = apart + (1 - skin[:, None]) * 4000.0 * own[None]
-    return np.asarray((1.3 + 1.2 * skin[:, None]) * (light[:, None] - inks[None, :, 0]) ** 2 + 0.7 * apart, np.float32)
+    # a dark yellow is yellow all the same, and no ink of that is dark
+    yellow = smoothstep(np.abs(np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) - YELLOW), 45, 25) * smoothstep(chroma, 20, 45)
+    weight = 1.3 + 1.2 * skin - 0.6 * (1 - skin) * yellow
+    return np.asarray(weight[:, None] * (light[:, None] - inks[None, :, 0]) ** 2 + 0.7 * apart, np.float32)
 
 
 def assigned(areas: Areas, palette: Palette, sort: Sort) -> tuple[Indices, float]:
@@ -233,8 +244,8 @@ def _pair_costs(areas: Areas, palette: Palette, sort: Sort) -> Floats:
     return np.asarray(along * ((1 - cross) * (lost + made + turned + split) + cross * fused), np.float32)
 
 
-def best_palette(areas: Areas, names: tuple[str, ...], sort: Sort) -> tuple[Palette, Indices]:
-    """The palette that suits the fields best, and (n,) the ink of each."""
+def best_palette(areas: Areas, names: tuple[str, ...], sort: Sort, accents: tuple[str, ...] = ()) -> tuple[Palette, Indices]:
+    """The palette that suits the fields best, with the accents ("#rrggbb") that things in it need, and (n,) the ink of each."""
     palettes = [palette_of(name).with_brown() if sort.brown else palette_of(name) for name in names]
     suits = []
     for palette in palettes:
@@ -245,8 +256,38 @@ def best_palette(areas: Areas, names: tuple[str, ...], sort: Sort) -> tuple[Pale
         palette = palettes[i]
         chosen, cost = assigned(areas, palette, sort)
         tried.append((cost, palette.name, palette, chosen))
-    _, _, palette, chosen = min(tried, key=lambda t: t[:2])
+    cost, _, palette, chosen = min(tried, key=lambda t: t[:2])
+    for _ in range(MOST_ACCENTS):
+        wider = _with_accent(areas, palette, chosen, cost, accents, sort)
+        if wider is None:
+            break
+        cost, palette, chosen = wider
     return palette, chosen
+
+
+def _with_accent(
+    areas: Areas, palette: Palette, chosen: Indices, cost: float, accents: tuple[str, ...], sort: Sort
+) -> tuple[float, Palette, Indices] | None:
+    """The cost, the palette with that one of the accents which helps most, and the ink of each field; None if none helps a thing."""
+    if not accents:
+        return None
+    own = costs(areas.lab, areas.mass, palette, sort)[np.arange(len(chosen)), chosen]
+    saved = np.maximum(own[:, None] - costs(areas.lab, areas.mass, Palette(name="accents", inks=accents), sort), 0)
+    # a thing is worth a colour of its own sooner than a wall
+    worth = (np.sqrt(areas.mass)[:, None] * (0.4 + sort.figure)[:, None] * (1 - sort.skin)[:, None] * saved).sum(0)
+    found = []
+    for i in np.argsort(-worth, kind="stable")[:TRIED].tolist():
+        wider = _from_dark_to_light(palette.name, (*palette.inks, accents[i]))
+        taken, price = assigned(areas, wider, sort)
+        mine = taken == wider.inks.index(accents[i])
+        mass = float(areas.mass[mine].sum())
+        gain = float((saved[mine, i] * areas.mass[mine]).sum()) / max(mass, 1e-9)
+        if price < cost and gain > GAIN and mass > LEAST * areas.mass.sum():
+            found.append((price, accents[i], wider, taken))
+    if not found:
+        return None
+    price, _, wider, taken = min(found, key=lambda one: one[:2])
+    return price, wider, taken
 
 
 def checked(names: tuple[str, ...]) -> None:

@@ -21,6 +21,21 @@ from stylekit.hand.areas.accents import Portrait, features, painted
 from stylekit.hand.areas.borders import curved
 from stylekit.hand.areas.flat import Flat
 from stylekit.hand.areas.merging import SHADE, by_thing, merged
+from stylekit.hand.areas.pigments import (
+    CHART,
+    GREY,
+    LEVELS,
+    LIPS,
+    PAPER,
+    SUMI,
+    black,
+    chart,
+    charted,
+    complexion,
+    fewer,
+    one_hue,
+    settled,
+)
 from stylekit.hand.areas.regions import (
     Areas,
     Labels,
@@ -31,10 +46,12 @@ from stylekit.hand.areas.regions import (
     without_crumbs,
     without_rims,
 )
-from stylekit.hand.fields import SMALL, shares, work_size
+from stylekit.hand.areas.shades import Shading, shaded
+from stylekit.hand.areas.sky import DARK_SKY, depth, ground, wiped
+from stylekit.hand.fields import BROWN, SMALL, shares, whites, work_size
 from stylekit.hand.marks import grain
 from stylekit.hand.palettes import colour_of
-from stylekit.hand.subject.skin import hair_map, tone_of
+from stylekit.hand.subject.skin import hair_map, lit
 from stylekit.hand.view import Floats, Layer, Nothing, View
 from stylekit.ranges import check, ranged
 
@@ -42,33 +59,10 @@ SALT = 7003  # added to the seed: randomness of this tool alone
 WORK_AREA = 360 * 360  # pixels of the copy in which areas are found
 FINE = 3  # the map of pigments is this many times as fine as that copy
 SOFT = 1.2  # standard deviation of a border in pixels of the fine map, before it is cut sharp
-FEATURES = 0.64  # how much of a face is drawn in black
-PAPER = "#efe2c3"
-# from light to dark, for every hue; angles in CIE Lab degrees
-CHART: dict[str, tuple[float, tuple[str, ...]]] = {
-    "red": (28, ("#f2d3b8", "#e39a80", "#cc4a34", "#a23a30", "#5c2a2c", "#24222b")),
-    "orange": (58, ("#f3ddb9", "#e6b98a", "#d58a52", "#a8633c", "#66443a", "#24222b")),
-    "yellow": (88, ("#f1e2b4", "#e6cd85", "#d3a743", "#9c8142", "#5c553f", "#24242b")),
-    "green": (115, ("#dfe0b8", "#b9c28c", "#869a5c", "#54794f", "#2f5146", "#1d2c33")),
-    "teal": (200, ("#dbe3cd", "#a9c9c0", "#6ba3a5", "#3a7480", "#23505f", "#172a3c")),
-    "blue": (282, ("#dfe3d0", "#a9c4cc", "#5f95b3", "#2f618f", "#213f6b", "#17264a")),
-    "violet": (328, ("#ecd6cb", "#cfa9b0", "#a2778f", "#74526f", "#473a5c", "#252342")),
-    "pink": (358, ("#f2d6c6", "#e6aca0", "#d3736f", "#a8434a", "#5e2a36", "#24222b")),
-    "grey": (0, ("#efe2c3", "#d6cfb9", "#a9b0a6", "#6d8089", "#3d5066", "#1f2738")),
-}
-LEVELS = (85.0, 67.0, 52.0, 39.0, 26.0, 14.0)  # CIE L of the photo for the columns of the chart
-ALIKE = 15.0  # CIE Lab; neighbours nearer than this are one thing
-SUMI = len(CHART) * len(LEVELS) - 1  # the number of black among all pigments
 HUE = 0.8  # share of the photo in the hue of what is colourful
-BLACK, BLACKS = 24.0, 0.2  # CIE L of the photo below which a thing is black, and the most of a picture that black may cover
-LIPS = 2  # the number of vermilion
-DARK_SKY = 38.0  # CIE L below which a sky is one of night or shade
 WIPED = 0.4  # of the pigment at the top of a picture without a sky
+PART = 0.5  # of the way to the next pigment of the chart, for the shade of one and its light
 INDIGO = np.array([0.12, 0.29, 0.5], np.float32)  # what is wiped over other pigments there
-CALM = 0.16  # busyness below which ground is calm enough to be printed as sky
-ENDS = 0.5  # how surely a thing ends at a border behind which the sky does not go on
-TURN = 26.0  # degrees of hue; neighbours nearer than this are lights and shades of one thing
-GREY = 9.0  # CIE chroma below which a colour has no hue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +71,8 @@ class Woodblock:
     colour; above, those of things as a network sees where they end, the fewer the higher it is. texture, rounding: in units, what is finer
     vanishes, and how round borders become. vivid: factor on the photo's chroma. pigments: at most so many, the paper among them. bokashi:
     0..1, how dark the top of the sky is wiped. grain: 0..1, of the wood in the pigment. wear: 0..1, how much the paper shows through.
-    crumbs: width in units of the smallest piece of colour, a third of that in faces. median: lightness to which a dark photo is opened."""
+    crumbs: width in units of the smallest piece of colour, a third of that in faces. median: lightness to which a dark photo is opened.
+    shades: width in units of the smallest part of an area that is printed a step lighter or darker than the rest of it, 0 for none."""
 
     count: int = ranged(130, 8, 250)
     things: float = ranged(0.0, 0, 3)
@@ -90,17 +85,13 @@ class Woodblock:
     wear: float = ranged(0.35, 0, 1)
     crumbs: float = ranged(12.0, 0, 80)
     median: float = ranged(0.56, 0.2, 0.8)
+    shades: float = ranged(0.0, 0, 40)
 
     def __post_init__(self) -> None:
         check(self, "The woodblock's ")
         for name in ("count", "pigments"):
             if getattr(self, name) != int(getattr(self, name)):
                 raise SettingError(f"The woodblock's {name} is {getattr(self, name)!r}: choose a whole number.")
-
-
-def chart() -> tuple[list[str], Floats]:
-    """Names of the hues, and (hues, tones, 3) sRGB of their pigments from light to dark."""
-    return list(CHART), np.stack([np.stack([colour_of(ink, "A pigment") for ink in inks]) for _, inks in CHART.values()])
 
 
 def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
@@ -122,16 +113,16 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     else:
         labels = cut(lab, max(3.0, 3.2 * settings.texture * unit), int(settings.count), 1 + 3 * face, (5 * unit) ** 2)
     figure = analysis.resized(view.sight.figure(), size)
-    hair = hair_map(view.sight.found(), size, smaller, view.sight.foreground())
-    if figure.any():
+    hair = hair_map(view.sight.found(), size, smaller, view.sight.foreground(), analysis.to_lab(shown))
+    if figure.any() or hair.any():
         # what is seen for certain keeps its outline, and hair is none of the clothes
         thing = blur(figure, unit) > 0.5
-        crown = thing & (hair > 0.5)
+        crown = hair > 0.5
         labels = renumbered(np.asarray(3 * labels + thing + crown, np.int32))
     taken = analysis.resized(colours, size)
     own, taken = analysis.to_lab(analysis.opened(taken, settings.median)), analysis.to_lab(taken)
     # a model's palette leans, a clear hue of the photo is to be known again
-    plain = HUE * analysis.smoothstep(np.hypot(lab[..., 1], lab[..., 2]), 12, 30)[..., None]
+    plain = HUE * analysis.smoothstep(np.hypot(lab[..., 1], lab[..., 2]), 5, 16)[..., None]
     own[..., 1:] += plain * (lab[..., 1:] - own[..., 1:])
     ones = np.ones_like(face)
     pieces, before = measured(labels, own, ones), measured(labels, taken, ones)
@@ -150,32 +141,52 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     hue = one_hue(hue, pieces, np.maximum(side, 2 * skin))
     names, table = chart()
     tones = table.shape[1]
+    graded = len(names) * tones  # the number of the sky
     hair = shares(labels, hair) * (skin < 0.5)
     thing = (np.maximum(shares(labels, figure), hair) > 0.5) & (skin < 0.5) & ~sky
-    ink = black(measured(labels, analysis.to_lab(analysis.resized(view.photo, size)), ones).lab, pieces.mass, thing, hair)
+    as_it_is = measured(labels, analysis.to_lab(analysis.resized(view.photo, size)), ones).lab
+    ink = black(as_it_is, pieces.mass, thing, hair)
+    brown = person.any() and (lit(analysis.to_lab(shown), view.sight.found(), smaller) or 100) < BROWN
+    if brown:
+        # hair is darker than dark skin
+        ink |= thing & (hair > 0.5)
+    white = thing & (hair < 0.5) & (whites(as_it_is) > 0.5)
+    hue, tone = np.where(white, len(names) - 1, hue), np.where(white, 0, tone)
     # a model paints hair in the shade blue, whatever the photo has
     warm = (hair > 0.5) & (measured(labels, lab, ones).lab[:, 2] > 2) & (hue >= list(CHART).index("teal"))
-    hue, tone = np.where(warm, list(CHART).index("orange"), hue), np.where(warm, np.maximum(tone, 3), tone)
+    hue, tone = np.where(warm, list(CHART).index("orange"), hue), np.where(warm, np.maximum(tone, 4), tone)
     hue, tone = np.where(ink, len(names) - 1, hue), np.where(ink, tones - 1, tone)
     chosen = fewer(hue * tones + tone, pieces.mass * ~sky, table.reshape(-1, 3), int(settings.pigments))
     chosen = settled(chosen, pieces, np.maximum(side, 2 * skin))
     if boxes:
         # hair is no skin, however fair: the middle pigments of its hue at least
-        chosen = np.where((hair > 0.5) & (chosen // tones <= 1) & (chosen % tones < 2), 2 * tones + 2, chosen)
+        pale = (hair > 0.5) & (chosen // tones <= 1) & (chosen % tones < 2)
+        grey = np.hypot(as_it_is[:, 1], as_it_is[:, 2]) < GREY
+        chosen = np.where(pale, np.where(grey, len(names) - 1, 2) * tones + 2, chosen)
     if sky.any():
         # the sky is a field of its own, whatever its pigment: number it after all others
-        chosen = np.where(sky, len(names) * tones, chosen)
+        chosen = np.where(sky, graded, chosen)
     numbers = np.asarray(chosen, np.int32)[labels]
     if not settings.things:
         numbers = refined(numbers, own, (2.6 * unit,), face)
     numbers = without_crumbs(numbers, (settings.crumbs * unit) ** 2 * (1 - 0.7 * face))
     numbers = without_rims(numbers, 0.02)
+    skin_ink = -1
     if person.any():
         # one tone for face, arms and hands; eyes, brows and mouths are drawn in line
         column = complexion(0.5 * (lab + analysis.to_lab(analysis.resized(view.photo, size))), boxes)
-        numbers[person] = list(CHART).index("orange") * len(LEVELS) + column
+        column = max(column, 2) if brown else column
+        skin_ink = column + (list(CHART).index("orange") * tones if column else 0)
+        numbers[person | ((skin > 0.5)[labels] & (numbers < graded))] = skin_ink
+    # the sky comes after the pigments, and has none of its own
+    inks = _with_sky(table)
+    if settings.shades:
+        how = Shading(least=settings.shades * unit, unit=unit, skin=skin_ink, plain=frozenset({SUMI, graded}))
+        numbers = shaded(numbers, lab[..., 0], figure, len(inks), how)
+        darker, lighter = table[:, [*range(1, tones), tones - 1]], table[:, [0, *range(tones - 1)]]
+        inks = np.concatenate([inks, *(_with_sky(table + PART * (other - table)) for other in (darker, lighter))])
     fine = curved(numbers, settings.rounding * unit, face, FINE)
-    fine[features(view.sight, fine.shape, FEATURES)] = SUMI
+    fine[features(view.sight, fine.shape)] = SUMI
     painted(fine, view.sight, Portrait(dark=SUMI, light=list(CHART).index("grey") * len(LEVELS), lips=LIPS))
     top, bottom, dark = wiped(seen, pieces.mass, sky, settings.bokashi)
     dusk = np.zeros((1, 1, 3), np.float32)
@@ -185,27 +196,14 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
         behind = 1 - np.maximum(shares(labels, figure)[labels] > 0.5, person)
         amount = WIPED * settings.bokashi * blur(behind.astype(np.float32), unit) * analysis.smoothstep(down, 0.3, 0.0)
         # over ochre it would be olive
-        cool = analysis.smoothstep(analysis.to_lab(table.reshape(1, -1, 3))[0, :, 2], 36, 20)[numbers]
+        cool = analysis.smoothstep(analysis.to_lab(inks[None])[0, :, 2], 36, 20)[numbers]
         dusk = np.asarray((amount * cool)[..., None] * np.float32(0.75) * (1 - INDIGO), np.float32)
-    return PrintLayer(view, settings, fine, table.reshape(-1, 3), (top, bottom, dark), depth(numbers == len(names) * tones), dusk)
+    return PrintLayer(view, settings, fine, inks, graded, (top, bottom, dark), depth(numbers == graded), dusk)
 
 
-def black(lab: Floats, mass: Floats, thing: NDArray[np.bool_], hair: Floats) -> NDArray[np.bool_]:
-    """(n,) which areas are printed black, in (n, 3) Lab of the photo as it is: of the dark things, first hair, then the smaller ones, until
-    there is enough."""
-    order = np.argsort(lab[:, 0])
-    middle = float(lab[order, 0][np.searchsorted(np.cumsum(mass[order]), 0.5 * mass.sum()).clip(0, len(mass) - 1)])
-    result = thing & (lab[:, 0] < min(BLACK, 0.5 * middle)) & (np.hypot(lab[:, 1], lab[:, 2]) < 16)
-    dark = np.flatnonzero(result)
-    dark = dark[np.argsort(mass[dark] * (1 - 0.95 * hair[dark]), kind="stable")]
-    result[dark[np.cumsum(mass[dark]) > BLACKS * mass.sum()]] = False
-    return result
-
-
-def complexion(lab: Floats, boxes: list[tuple[float, float, float, float]]) -> int:
-    """Column of the chart for the skin of the largest face (x, y, width, height) in (h, w, 3) Lab."""
-    tone = tone_of(lab, boxes[0]) if boxes else None
-    return 0 if tone is None or tone[0] > 52 else 1 if tone[0] > 44 else 2 if tone[0] > 37 else 3
+def _with_sky(table: Floats) -> Floats:
+    """(hues x tones + 1, 3) sRGB of a chart (hues, tones, 3), and a place for what is graded."""
+    return np.concatenate([table.reshape(-1, 3), np.zeros((1, 3), np.float32)]).astype(np.float32)
 
 
 def cut(lab: Floats, spacing: float, count: int, weight: Floats, least: float) -> Labels:
@@ -283,159 +281,6 @@ def skin_share(pieces: Areas, lab: Floats, boxes: list[tuple[float, float, float
     return result
 
 
-def charted(lab: Floats, mass: Floats, skin: Floats, vivid: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """(n,) row and column of the chart for each of (n, 3) Lab of areas with mass and share of skin."""
-    light = lab[:, 0]
-    order = np.argsort(light)
-    share = np.cumsum(mass[order]) / max(float(mass.sum()), 1e-9)
-    dark = min(float(light[order][np.searchsorted(share, 0.03).clip(0, len(light) - 1)]), 22.0)
-    bright = max(float(light[order][np.searchsorted(share, 0.97).clip(0, len(light) - 1)]), 78.0)
-    light = 8 + (np.clip(light, dark, bright) - dark) * (90 - 8) / (bright - dark)
-    light = light + skin * np.maximum(0, 84 - light) * 0.8
-    chroma = np.hypot(lab[:, 1], lab[:, 2]) * vivid
-    angle = np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) % 360
-    hues = np.array([a for name, (a, _) in CHART.items() if name != "grey"])
-    away = np.abs((angle[:, None] - hues + 180) % 360 - 180)
-    row = away.argmin(1)
-    # what is dark has less chroma to show its hue with
-    row = np.where(chroma < GREY * (0.55 + 0.45 * np.clip(light / 60, 0, 1)) * vivid, len(hues), row)
-    # violet was rare: only what is clearly violet is printed so
-    row = np.where((row == list(CHART).index("violet")) & (chroma < 30 * vivid), len(hues), row)
-    row = np.where(skin > 0.5, 1, row)
-    column = np.abs(light[:, None] - np.array(LEVELS)).argmin(1)
-    # clear, bold colours are printed bold: in the column where the pigment is purest
-    bold = (chroma > 52) & (row < len(hues)) & (skin < 0.3)
-    column = np.where(bold, np.clip(column, 2, 3), column)
-    column = np.where(skin > 0.5, np.minimum(column, 1), column)
-    # near black, only a strong hue tells
-    row = np.where((column >= 4) & (chroma < 22 * vivid), len(hues), row)
-    return row, column
-
-
-def one_hue(row: NDArray[np.intp], pieces: Areas, kind: Floats) -> NDArray[np.intp]:
-    """(n,) the same rows of the chart, but neighbours of one kind and nearly one hue, such as the lit and the shaded side of a fruit, share
-    the row of the largest."""
-    root = np.arange(len(row))
-    chroma = np.hypot(pieces.lab[:, 1], pieces.lab[:, 2])
-    angle = np.degrees(np.arctan2(pieces.lab[:, 2], pieces.lab[:, 1]))
-    one, other = pieces.pairs.T
-    near = np.abs((angle[one] - angle[other] + 180) % 360 - 180) < TURN
-    near &= (np.minimum(chroma[one], chroma[other]) > GREY) & (np.abs(kind[one] - kind[other]) < 0.5)
-    around = np.bincount(pieces.pairs.ravel(), np.repeat(pieces.length, 2), len(pieces.mass))
-    for i in sorted(np.flatnonzero(near).tolist(), key=lambda i: -float(pieces.mass[one[i]] + pieces.mass[other[i]])):
-        a, b = int(one[i]), int(other[i])
-        small, large = (a, b) if pieces.mass[a] < pieces.mass[b] else (b, a)
-        if pieces.length[i] > 0.15 * around[small]:
-            a, b = int(root[small]), int(root[large])
-            if abs((angle[a] - angle[b] + 180) % 360 - 180) < 1.5 * TURN:
-                root[root == (a if pieces.mass[a] < pieces.mass[b] else b)] = b if pieces.mass[a] < pieces.mass[b] else a
-    return row[root]
-
-
-def settled(chosen: NDArray[np.intp], pieces: Areas, kind: Floats) -> NDArray[np.intp]:
-    """(n,) the same choice, but an area hardly unlike a larger neighbour of its kind has the neighbour's pigment."""
-    result = chosen.copy()
-    apart = np.sqrt(((pieces.lab[pieces.pairs[:, 0]] - pieces.lab[pieces.pairs[:, 1]]) ** 2).sum(1))
-    around = np.bincount(pieces.pairs.ravel(), np.repeat(pieces.length, 2), len(pieces.mass))
-    near = [
-        (a, b, d, length)
-        for (a, b), d, length in zip(pieces.pairs.tolist(), apart.tolist(), pieces.length.tolist(), strict=True)
-        if d < ALIKE
-    ]
-    for a, b, _, length in sorted(near, key=lambda pair: -pieces.mass[pair[0]] - pieces.mass[pair[1]]):
-        small, large = (a, b) if pieces.mass[a] < pieces.mass[b] else (b, a)
-        if length > 0.12 * around[small] and abs(float(kind[small]) - float(kind[large])) < 0.5:
-            result[small] = result[large]
-    return result
-
-
-def fewer(chosen: NDArray[np.intp], mass: Floats, table: Floats, most: int) -> NDArray[np.intp]:
-    """(n,) the same choice from (k, 3) sRGB with at most `most` pigments: the least used give way to the nearest that stays."""
-    used = np.bincount(chosen, mass, len(table))
-    lab = analysis.to_lab(table[None])[0]
-    # a small bold accent counts for more than a small grey
-    worth = used * (1 + np.hypot(lab[:, 1], lab[:, 2]) / 12)
-    kept = np.argsort(-worth, kind="stable")[:most]
-    kept = kept[used[kept] > 0]
-    if len(kept) == 0:
-        return chosen
-    away = ((lab[:, None] - lab[kept][None]) ** 2 * np.array([1.4, 1, 1], np.float32)).sum(-1)
-    return np.asarray(kept[away.argmin(1)][chosen])
-
-
-def ground(pieces: Areas, shown: Floats, face: Floats, unit: float, sure: Floats | None = None) -> NDArray[np.bool_]:
-    """(n,) which areas are sky, or a wall that is printed like one: calm, joined to the top, and not what the eye is drawn to.
-
-    sure: (m,) in 0..1, how surely a thing ends between each two neighbours; the sky does not go on behind that."""
-    labels, lab = pieces.labels, pieces.lab
-    h, w = labels.shape
-    n = len(lab)
-    count = np.maximum(np.bincount(labels.ravel(), minlength=n), 1)
-
-    def share(plane: Floats) -> Floats:
-        return np.asarray(np.bincount(labels.ravel(), plane.ravel(), n) / count, np.float32)
-
-    light = analysis.lightness(shown)
-    busy, faces = share(analysis.busyness(light, max(1.0, 3 * unit))), share(face)
-    strip = labels[: max(1, h // 60)]
-    top = np.bincount(strip.ravel(), minlength=n) / strip.size
-    calm = (busy < 2 * CALM) & (faces < 0.1)
-    # wood, fur and skin are warm and not quite smooth; a warm sky is smooth
-    angle = np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) % 360
-    warm = (np.hypot(lab[:, 1], lab[:, 2]) > 13) & ((angle < 95) | (angle > 345))
-    slope = share(analysis.blur(analysis.edges(light, 0.8), max(1.0, 3 * unit)))
-    seeds = (busy < CALM) & calm & (top > 0.04) & ~(warm & (slope > 0.007))
-    none = np.zeros(n, bool)
-    if top[seeds].sum() < 0.25:
-        return none
-    # grown into calm neighbours of much the same colour
-    member = seeds.copy()
-    pairs = pieces.pairs if sure is None else pieces.pairs[sure < ENDS]
-    pairs = np.concatenate([pairs, pairs[:, ::-1]])
-    weight = (count * top)[seeds]
-    mean = (lab[seeds] * weight[:, None]).sum(0) / weight.sum()
-    alike = np.sqrt(((lab - mean) ** 2 * np.array([0.35, 1, 1])).sum(1)) < 26
-    height = share(np.repeat(np.arange(h, dtype=np.float32)[:, None], w, 1)) / h
-    for _ in range(12):
-        near = none.copy()
-        near[pairs[member[pairs[:, 0]], 1]] = True
-        grown = member | (near & calm & alike & (height < 0.85))
-        if (grown == member).all():
-            break
-        member = grown
-    return np.asarray(member) if count[member].sum() > 0.04 * h * w else none
-
-
-def wiped(lab: Floats, mass: Floats, sky: NDArray[np.bool_], bokashi: float) -> tuple[Floats, Floats, float]:
-    """sRGB of the sky's top and of its foot, and how far down the top reaches, 0..1."""
-    paper = colour_of(PAPER, "The paper")
-    if not sky.any():
-        return paper, paper, 0.0
-    weight = mass[sky] / max(float(mass[sky].sum()), 1e-9)
-    light, a, b = (lab[sky] * weight[:, None]).sum(0)
-    chroma, angle = math.hypot(a, b), math.degrees(math.atan2(b, a)) % 360
-    indigo, names, table = colour_of("#1f4a80", "A pigment"), *chart()
-    hue = min((n for n in names if n != "grey"), key=lambda n: abs((angle - CHART[n][0] + 180) % 360 - 180)) if chroma > 10 else "grey"
-    row = table[names.index(hue)]
-    if light > 62:
-        # a light ground stays paper, or has a breath of its hue
-        foot = row[1] * 0.6 + row[0] * 0.4 if hue in ("blue", "teal") else row[0]
-        top, reach = indigo, 0.5
-    elif light > DARK_SKY:
-        foot = row[1] if hue in ("blue", "teal", "grey") else row[2] * 0.5 + row[1] * 0.5
-        top, reach = (indigo if hue in ("blue", "teal", "grey", "violet") else row[3]), 0.6
-    else:
-        cool = hue in ("blue", "teal", "grey", "violet")
-        foot, top, reach = (row[3], colour_of("#172747", "A pigment"), 0.95) if cool else (row[4], row[5], 0.7)
-    return np.asarray(foot + np.float32(bokashi) * (top - foot), np.float32), np.asarray(foot, np.float32), reach
-
-
-def depth(sky: NDArray[np.bool_]) -> tuple[float, float]:
-    """Where the sky begins and ends, in parts of the height."""
-    rows = np.flatnonzero(sky.any(1))
-    return (float(rows[0]) / len(sky), float(rows[-1] + 1) / len(sky)) if len(rows) else (0.0, 1.0)
-
-
 class PrintLayer:
     """Fields of pigment with a wiped sky, the grain of the block, and the paper under it."""
 
@@ -445,6 +290,7 @@ class PrintLayer:
         settings: Woodblock,
         fine: NDArray[np.uint16],
         inks: Floats,
+        graded: int,
         sky: tuple[Floats, Floats, float],
         extent: tuple[float, float],
         dusk: Floats,
@@ -453,11 +299,11 @@ class PrintLayer:
         paper = colour_of(PAPER, "The paper")
         lab, ground = analysis.to_lab(inks[None])[0], analysis.to_lab(paper[None, None])[0, 0]
         load = np.clip(np.sqrt(((lab - ground) ** 2).sum(-1)) / 45, 0.1, 1)
-        # the sky comes last: no colour of its own, all of it graded
-        inks, load = np.concatenate([inks, np.zeros((1, 3), np.float32)]), np.append(load, 0)
-        flag = (np.arange(len(inks)) == len(inks) - 1).astype(np.float32)
+        flag = (np.arange(len(inks)) == graded).astype(np.float32)
+        load[graded] = 0
         self.flat = Flat(fine, np.column_stack([inks, flag, load]).astype(np.float32), view.size, SOFT)
         self.amount, self.dusk = view.amount, dusk
+        self.plain = graded + 1  # numbers from here on are shades and lights of those before
         self.sky, self.extent, self.view, self.settings = sky, extent, view, settings
         self.paper = paper
         unit = view.unit * view.scale
@@ -468,7 +314,7 @@ class PrintLayer:
 
     def colours(self, size: tuple[int, int]) -> Floats:
         """(h, w, 3) the pigments at size (W, H), the sky in one colour, for tools that lay marks on them."""
-        plane = self.flat.at(size)
+        plane = self.flat.values[self.flat.numbers_at(size) % self.plain]
         return np.ascontiguousarray(plane[..., :3] + plane[..., 3:4] * self.sky[1])
 
     def apply(self, canvas: Floats, top: int) -> Floats:

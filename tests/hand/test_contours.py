@@ -12,13 +12,13 @@ from PIL import Image
 from stylekit.hand.analysis import Floats
 from stylekit.hand.areas.merging import by_thing, merged
 from stylekit.hand.areas.regions import flooded_between, measured
+from stylekit.hand.areas.sky import ground
 from stylekit.hand.linework.flat_borders import flat_borders
 from stylekit.hand.linework.lines import Lines, drawn, strokes
 from stylekit.hand.marks import runs
 from stylekit.hand.marks.contours import Curves, of_things
 from stylekit.hand.sight import Sight
 from stylekit.hand.view import View
-from stylekit.hand.woodblock import ground
 
 
 def photo(root: Path, name: str, side: int = 384) -> Floats:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from stylekit.hand.analysis import Floats
-from stylekit.hand.areas.accents import Portrait, painted
+from stylekit.hand.analysis import Floats, to_lab
+from stylekit.hand.areas.accents import SMALL_FACE, Portrait, features, painted
 from stylekit.hand.linework.portrait import portraits
 from stylekit.hand.sight import Sight
 from stylekit.hand.subject.faces import found
 from stylekit.hand.subject.features import turn
+from stylekit.hand.subject.skin import hair_map
 from stylekit.hand.view import View
 from stylekit.storage.paths import ASSETS
 
@@ -104,3 +106,31 @@ def test_hair_is_not_skin(person: Sight) -> None:
     skin = person.skin()
     assert skin[y + height // 2 : y + 3 * height // 4, x + width // 3 : x + 2 * width // 3].mean() > 0.95
     assert skin[y - height // 4 : y, x + width // 4 : x + 3 * width // 4].mean() < 0.3
+
+
+def test_hair_is_found_with_people_and_without(person: Sight) -> None:
+    size = person.photo.shape[1], person.photo.shape[0]
+    lab = to_lab(person.opened(0.55))
+    (x, y, width, height), *_ = person.faces()
+    crown = np.s_[y - height // 3 : y - height // 8, x + width // 4 : x + 3 * width // 4]
+    cheeks = np.s_[y + height // 2 : y + 3 * height // 4, x + width // 3 : x + 2 * width // 3]
+    for people in (person.foreground(), None):
+        hair = hair_map(person.found(), size, 1.0, people, lab)
+        assert hair[crown].mean() > 0.8
+        # what is skin is told elsewhere
+        assert (hair * (1 - person.skin()))[cheeks].mean() < 0.1
+        assert hair[: max(1, y - height)].mean() < 0.05
+
+
+def test_of_a_small_face_only_eyes_and_mouth_are_drawn(person: Sight) -> None:
+    small = person.photo
+    h, w = small.shape[:2]
+    tiny = Sight(cv2.resize(small, (round(w * 0.27), round(h * 0.27)), interpolation=cv2.INTER_AREA))
+    known = [one for one in tiny.features() if one is not None]
+    assert known
+    assert known[0].width < SMALL_FACE
+    marks = features(tiny, tiny.photo.shape[:2])
+    assert 0 < marks.sum() < 0.1 * known[0].width ** 2
+    (brow,) = known[0].brows[:1]
+    middle = brow.mean(0).round().astype(int)
+    assert not marks[middle[1], middle[0]]

@@ -23,6 +23,7 @@ from stylekit.hand.view import View
 TOOLS = [
     (plan_fields, Fields(details=0.6, figure=1.0, whites=1.0, blacks=0.2, structures=1.0)),
     (plan_fields, Fields(figure=1.0, things=0.4, count=120)),
+    (plan_fields, Fields(figure=1.0, things=0.4, count=120, shades=5.0, accents=("#b2d235", "#9c5a34"))),
     (plan_glass, Glass()),
     (plan_glass, Glass(things=0.3)),
 ]
@@ -221,7 +222,7 @@ def test_gaps_are_filled_from_beside_them() -> None:
 def test_eyes_and_mouth_of_a_face_are_drawn() -> None:
     photo = np.asarray(data.astronaut()[:300, 80:380], np.float32) / 255
     (x, y, width, height), *_ = Sight(photo).faces()
-    marked = features(Sight(photo), (600, 600), 1.0)
+    marked = features(Sight(photo), (600, 600))
     rows, columns = np.nonzero(marked)
     assert 0.01 < marked[2 * y : 2 * (y + height), 2 * x : 2 * (x + width)].mean() < 0.2
     assert rows.min() > 2 * y - 20
@@ -285,6 +286,33 @@ def two_greys() -> Areas:
         length=np.full(1, 40, np.float32),
         step=np.full(1, 2, np.float32),
     )
+
+
+def test_a_thing_gets_an_accent_that_no_ink_of_the_palette_comes_near_and_a_wall_keeps_its_ink() -> None:
+    lab = np.array([[88, 2, 8], [20, 2, -8], [60, -25, 52]], np.float32)
+    mass = np.array([8000, 8000, 900], np.float32)
+    pairs, length, step = np.array([[0, 1], [1, 2]]), np.array([90, 60], np.float32), np.array([60, 50], np.float32)
+    areas = Areas(labels=np.zeros((1, 1), np.int32), lab=lab, mass=mass, pairs=pairs, length=length, step=step)
+    how = sort(3, figure=(0, 0, 1))
+    palette, chosen = best_palette(areas, ("desert",), how)
+    wider, taken = best_palette(areas, ("desert",), how, ("#b2d235", "#5a3fa0"))
+    assert wider.inks[taken[2]] == "#b2d235"
+    assert "#5a3fa0" not in wider.inks
+    assert [wider.inks[i] for i in taken[:2]] == [palette.inks[i] for i in chosen[:2]]
+    # nothing is added for what would hardly look better, nor for next to nothing
+    near = tuple("#" + "".join(f"{int(v, 16) + 3:02x}" for v in (ink[1:3], ink[3:5], ink[5:])) for ink in palette.inks[1:3])
+    assert best_palette(areas, ("desert",), how, near)[0] == palette
+    tiny = replace(areas, mass=np.array([8000, 8000, 20], np.float32))
+    assert "#b2d235" not in best_palette(tiny, ("desert",), how, ("#b2d235",))[0].inks
+
+
+def test_dark_yellow_is_yellow_and_hair_is_never_blue_or_pink() -> None:
+    one, panel = np.ones(1, np.float32), PALETTES["dawn"]
+    banana = panel.inks[costs(np.array([[58, 4, 56]], np.float32), one, panel, sort(1, vivid=1.9))[0].argmin()]
+    assert banana == "#ffc93c"
+    for brown in ((22, 8, 10), (38, 14, 20), (30, 2, -6)):
+        price = costs(np.array([brown], np.float32), one, panel, sort(1, vivid=1.9, hair=one))[0]
+        assert panel.inks[price.argmin()] in {"#1a1630", "#ff7a45"}
 
 
 def test_figure_and_ground_of_one_colour_are_parted_by_lightness() -> None:
@@ -363,6 +391,8 @@ def test_fields_without_neighbours_take_the_nearest_ink() -> None:
         (lambda: Fields(details=True), "details"),
         (lambda: Fields(palettes=()), "palette"),
         (lambda: Fields(palettes=("teal",)), "teal"),
+        (lambda: Fields(shades=-1), "shades"),
+        (lambda: Fields(accents=("lime",)), "An accent is 'lime'"),
         (lambda: Glass(lead=-1), "lead"),
         (lambda: Glass(pane=math.inf), "pane"),
         (lambda: colour_of("red", "The ink"), "The ink is 'red'"),

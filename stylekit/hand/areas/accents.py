@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stylekit.hand.analysis import Floats, blur, resized, smoothstep, to_lab
+from stylekit.hand.analysis import Floats, blur, resized, smoothstep
 from stylekit.hand.sight import Sight
 from stylekit.hand.subject.features import Features
 
+SMALL_FACE = 30.0  # pixels of the photo across a face of which only eyes and mouth are drawn
 WHITES = 14.0  # pixels of the fine map: an eye less wide has no white
 
 
@@ -39,6 +40,13 @@ def painted(numbers: NDArray[np.uint16], sight: Sight, inks: Portrait) -> None:
                 cv2.fillPoly(numbers, [_fixed(points, per)], ink, cv2.LINE_8, 4)
 
         room = max(1, round(0.022 * one.width * fine))
+        if one.width < SMALL_FACE:
+            # of a small face little is seen: eyes and a mouth, not a mask
+            for eye in one.eyes:
+                fill(eye.seen_iris(), inks.dark)
+            line = one.seam if one.opening is None else one.opening[: len(one.opening) // 2]
+            cv2.polylines(numbers, [_fixed(line, per)], False, inks.dark, max(1, round(0.6 * room)), cv2.LINE_8, 4)
+            continue
         for brow in one.brows:
             fill(brow, inks.dark)
         for eye in one.eyes:
@@ -61,10 +69,16 @@ def painted(numbers: NDArray[np.uint16], sight: Sight, inks: Portrait) -> None:
 def _darken(marks: NDArray[np.bool_], one: Features, per: Floats) -> None:
     """Marks brows, eyes and what parts the lips in (fine h, fine w) marks."""
     plane = marks.view(np.uint8)
-    for points in (*one.brows, *one.shades, *(eye.outline for eye in one.eyes), *(() if one.opening is None else (one.opening,))):
-        cv2.fillPoly(plane, [_fixed(points, per)], 1, cv2.LINE_8, 4)
     room = 0.022 * one.width * float(per.mean())
-    for line, much in (*((eye.upper, 1.0) for eye in one.eyes), (one.seam, 0.6)):
+    if one.width < SMALL_FACE:
+        shapes, lines = [eye.seen_iris() for eye in one.eyes], [(one.seam, 0.6)]
+    else:
+        opening = () if one.opening is None else (one.opening,)
+        shapes = [*one.brows, *one.shades, *(eye.outline for eye in one.eyes), *opening]
+        lines = [*((eye.upper, 1.0) for eye in one.eyes), (one.seam, 0.6)]
+    for points in shapes:
+        cv2.fillPoly(plane, [_fixed(points, per)], 1, cv2.LINE_8, 4)
+    for line, much in lines:
         cv2.polylines(plane, [_fixed(line, per)], False, 1, max(1, round(much * room)), cv2.LINE_8, 4)
 
 
@@ -72,37 +86,13 @@ def _fixed(points: Floats, per: Floats) -> NDArray[np.int32]:
     return np.asarray(np.round((points * per - 0.5) * 16), np.int32)
 
 
-def features(sight: Sight, shape: tuple[int, ...], much: float) -> NDArray[np.bool_]:
-    """(fine h, fine w), of the given shape, where eyes, brows, nostrils and mouths are dark against the face around them.
-
-    much: 0..1, how much of a face."""
-    photo = sight.photo
-    h, w = photo.shape[:2]
+def features(sight: Sight, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """(fine h, fine w), of the given shape: brows, eyes and mouths of faces whose features are known; what is guessed looks like a mask."""
+    h, w = sight.photo.shape[:2]
     result = np.zeros(shape, bool)
-    for (x, y, width, height), known in zip(sight.faces(), sight.features(), strict=True):
-        if known is not None:
-            _darken(result, known, np.array([shape[1] / w, shape[0] / h], np.float32))
-            continue
-        x0, x1 = max(0, x - width // 6), min(w, x + width + width // 6)
-        y0, y1 = max(0, y - height // 6), min(h, y + height + height // 4)
-        if min(x1 - x0, y1 - y0) < 8:
-            continue
-        left, right = round(x0 * shape[1] / w), round(x1 * shape[1] / w)
-        upper, lower = round(y0 * shape[0] / h), round(y1 * shape[0] / h)
-        fine = (right - left) / (x1 - x0)
-        part = resized(to_lab(photo[y0:y1, x0:x1])[..., 0], (right - left, lower - upper), cv2.INTER_CUBIC)
-        dark = blur(part, 0.10 * width * fine) - blur(part, max(0.5, 0.016 * width) * fine)
-        across = x0 + (np.arange(right - left) + 0.5) / fine - x - 0.5 * width
-        down = y0 + (np.arange(lower - upper) + 0.5) / fine - y - 0.55 * height
-        inside = np.hypot(across[None] / (0.40 * width), down[:, None] / (0.50 * height)) < 1
-        if not inside.any():
-            continue
-        bar = max(5.0, float(np.percentile(dark[inside], 100 - 11 * much)))
-        mask = np.asarray((dark > bar) & inside, np.uint8)
-        _, spots, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-        keep = stats[:, cv2.CC_STAT_AREA] >= 0.004 * (width * fine) ** 2
-        keep[0] = False
-        result[upper:lower, left:right] |= keep[spots]
+    for one in sight.features():
+        if one is not None:
+            _darken(result, one, np.array([shape[1] / w, shape[0] / h], np.float32))
     return result
 
 

@@ -15,7 +15,7 @@ from stylekit.hand.view import Floats, View
 
 BROAD = 0.021  # of a face's width: the pen at its broadest
 FINE = 0.4  # of a unit: no pen is finer
-LEAST = 9.0  # units across a face with lids; a smaller one has marks for eyes
+LEAST = 26.0  # units across a face with lids; a smaller one has marks for eyes
 Line = tuple[Floats, NDArray[np.float64]]  # (n, 2) points and (n,) widths
 
 
@@ -62,7 +62,8 @@ def _face(one: Features, broad: float, lids: bool, skin: Floats) -> list[Line]:
         result.append(_swelling(eye.upper, 1.15 * broad, 0.75, 0.3))
         if eye.open:
             result += [_swelling(eye.lower[3:-4], 0.45 * broad, 0.3, 0.2), _iris(eye)]
-    result += [_brow(brow, broad) for brow in one.brows]
+    if lids:
+        result += [_brow(brow, broad) for brow in one.brows]
     for number, line in enumerate(one.nose):
         result.append(_swelling(line, (0.75 if number == 0 else 0.6) * broad, 0.25, 0.6 if number == 0 else 0.3))
     if one.opening is None:

@@ -39,6 +39,7 @@ BELOW = (110, 24, 23, 22), (339, 254, 253, 252)  # skin under the eyes
 CLOSED = 0.13  # height of an eye in parts of its width below which it is shut
 PARTED = 0.10  # height of a mouth's opening in parts of its width from which it is open
 TURNED, PROFILE = 0.3, 0.88  # from which a face is seen from the side, and so far from it that points behind are guesses; see `turn`
+SEEN = 34.0  # pixels across a face from which on glasses are told
 COVERED = 0.5  # light under an eye, in parts of the cheeks', below which dark glasses lie on it
 RED = 12.0  # CIE Lab: how much redder lips are that are painted
 IRIS = 0.2  # its radius in parts of an eye's width
@@ -111,7 +112,7 @@ def features(face: Face, photo: Floats) -> Features | None:
         # an eye behind the nose is not drawn
         across = np.linalg.norm(points[UPPER[i][0]] - points[UPPER[i][-1]])
         other = np.linalg.norm(points[UPPER[1 - i][0]] - points[UPPER[1 - i][-1]])
-        dark = float(np.median(_at(light, points[list(BELOW[i])]))) < COVERED * cheek
+        dark = width > SEEN and float(np.median(_at(light, points[list(BELOW[i])]))) < COVERED * cheek
         if across > (0.33 if abs(side) < PROFILE else 1) * other:
             (shades if dark else seen).append(i)
     opening = smooth(np.concatenate([points[list(UPPER_LIP)], points[list(LOWER_LIP)][-2:0:-1]]), closed=True)

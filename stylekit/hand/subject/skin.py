@@ -12,6 +12,10 @@ from stylekit.hand.subject.faces import Face
 from stylekit.hand.subject.features import BROWS, JAW, LIPS, LOWER, OVAL, UPPER, turn
 
 BROAD = 0.07  # of a face's width, half the width of the thinnest arm
+KNOWN = 0.6  # share of a face that is among people who are known
+WIDER = 1.4  # how much further than most hair some goes
+ITS_COLOUR = 24.0  # CIE Lab; hair is as much alike
+UNLIKE_SKIN = 10.0  # CIE Lab by which hair differs from its face
 AREA = 300 * 300  # pixels of the copy that is looked at
 
 
@@ -105,14 +109,66 @@ def _broad(skin: Floats, face: float) -> Floats:
     return np.asarray(cv2.morphologyEx(skin, cv2.MORPH_OPEN, disc), np.float32)
 
 
-def hair_map(faces: list[Face], size: tuple[int, int], smaller: float, people: Floats | None = None) -> Floats:
+def hair_map(faces: list[Face], size: tuple[int, int], smaller: float, people: Floats | None = None, lab: Floats | None = None) -> Floats:
     """(h, w) in 0..1 of size (W, H): where the hair of faces may be, see `_hair`; faces are so many times larger. people: (h, w) in 0..1 of
-    any size; if any are seen, hair is a part of them."""
+    any size; hair is a part of those whose faces are among them. lab: (h, w, 3) of that size, by which the hair of the others is told."""
     ys, xs = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
     result = np.zeros((size[1], size[0]), np.float32)
+    seen = resized(people, size) if people is not None and people.any() else None
     for one in faces:
-        np.maximum(result, _hair(one, smaller, xs, ys), out=result)
-    return np.minimum(result, resized(people, size)) if people is not None and people.any() else result
+        zone = _hair(one, smaller, xs, ys)
+        if seen is not None:
+            x, y, width, height = (round(v * smaller) for v in one.box)
+            face = seen[max(0, y) : y + height, max(0, x) : x + width]
+            if lab is None or (face.size and float(face.mean()) > KNOWN):
+                known = np.minimum(zone, seen)
+                np.maximum(result, known, out=result)
+                if lab is not None:
+                    wide = np.minimum(_hair(one, smaller, xs, ys, WIDER), seen)
+                    np.maximum(result, _grown(lab, one, smaller, known, wide), out=result)
+                continue
+        np.maximum(result, zone if lab is None else _of_its_colour(lab, one, smaller, xs, ys) * zone, out=result)
+    return result
+
+
+def _grown(lab: Floats, one: Face, smaller: float, known: Floats, wide: Floats) -> Floats:
+    """(h, w) in 0..1: what lies in `wide` and has the colour of the hair that is known, in (h, w, 3) Lab: the crown and the back of it."""
+    own = tone_of(lab, tuple(v * smaller for v in one.box))  # type: ignore[arg-type]
+    inside = known > 0.5
+    if own is None or not inside.any():
+        return known
+    parts_of = np.array([0.4, 1, 1], np.float32)
+    hair = lab[inside]
+    hair = hair[np.sqrt((((hair - own) * parts_of) ** 2).sum(1)) > 0.5 * UNLIKE_SKIN]
+    if len(hair) < 0.1 * inside.sum():
+        return known
+    far = np.sqrt((((lab - np.median(hair, 0)) * parts_of) ** 2).sum(-1))
+    return np.asarray(wide * smoothstep(far, ITS_COLOUR, 0.6 * ITS_COLOUR), np.float32)
+
+
+def _of_its_colour(lab: Floats, one: Face, smaller: float, xs: Floats, ys: Floats) -> Floats:
+    """(h, w) in 0..1: what has the colour that lies above a forehead and is none of the skin's, in (h, w, 3) Lab, joined to there."""
+    across, along, width, height = _upright(one, smaller, xs, ys)
+    own = tone_of(lab, tuple(v * smaller for v in one.box))  # type: ignore[arg-type]
+    band = (np.abs(across) < 0.32 * width) & (along > -0.82 * height) & (along < -0.52 * height)
+    nothing = np.zeros(lab.shape[:2], np.float32)
+    if own is None or not band.any():
+        return nothing
+    parts_of = np.array([0.7, 1, 1], np.float32)
+    over = lab[band]
+    over = over[np.sqrt((((over - own) * parts_of) ** 2).sum(1)) > UNLIKE_SKIN]
+    if len(over) < 0.18 * band.sum():
+        return nothing
+    middle = np.median(over, 0)
+    far = blur(np.asarray(((lab - middle) * parts_of) ** 2, np.float32), max(0.5, 0.03 * width)).sum(-1)
+    like = (far < ((lab - own) ** 2 * parts_of).sum(-1)) & (far < ITS_COLOUR**2)
+    like &= np.hypot(across / (0.8 * width), (along + 0.15 * height) / (0.92 * height)) < 1
+    side = 2 * max(1, round(0.08 * width)) + 1
+    closed = cv2.morphologyEx(np.asarray(like, np.uint8), cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    _, parts = cv2.connectedComponents(np.asarray(closed, np.uint8), connectivity=4)
+    joined = np.bincount(parts[band], minlength=int(parts.max()) + 1)
+    joined[0] = 0
+    return np.asarray(joined[parts] > 0.1 * band.sum(), np.float32)
 
 
 def _neck(lab: Floats, own: Floats, one: Face, smaller: float, xs: Floats, ys: Floats) -> Floats:
@@ -126,13 +182,13 @@ def _neck(lab: Floats, own: Floats, one: Face, smaller: float, xs: Floats, ys: F
     return np.asarray(alike * place * smoothstep(along, 1.25 * height, 1.0 * height), np.float32)
 
 
-def _hair(one: Face, smaller: float, xs: Floats, ys: Floats) -> Floats:
+def _hair(one: Face, smaller: float, xs: Floats, ys: Floats, wider: float = 1.0) -> Floats:
     """(h, w) in 0..1: round a face, from the cheeks up, where what has the colour of skin is hair, or an ear at most."""
     across, along, width, height = _upright(one, smaller, xs, ys)
     if one.points is not None:
         # the back of a head that is turned lies behind its face
         across = across + np.float32(0.45 * width * turn(one.points))
-    head = np.hypot(across / (0.95 * width), (along + 0.12 * height) / (0.95 * height))
+    head = np.hypot(across / (0.95 * wider * width), (along + 0.12 * height) / (0.95 * wider * height))
     return np.asarray(smoothstep(head, 1.05, 0.95) * smoothstep(along, 0.32 * height, 0.2 * height), np.float32)
 
 

@@ -15,7 +15,8 @@ from stylekit.hand.view import Floats, View
 
 BROAD = 0.021  # of a face's width: the pen at its broadest
 FINE = 0.4  # of a unit: no pen is finer
-LEAST = 26.0  # units across a face with lids; a smaller one has marks for eyes
+LEAST = 9.0  # units across a face with lids and brows; a smaller one has marks for eyes
+ROOM = 11.0  # and so many times the breadth of the pen, for a broad one would make a mask of it
 Line = tuple[Floats, NDArray[np.float64]]  # (n, 2) points and (n,) widths
 
 
@@ -26,7 +27,7 @@ def portraits(view: View, weight: float) -> pen.Strokes:
     for one in view.sight.features():
         if one is not None:
             broad = float(np.clip(BROAD * one.width, FINE * unit, weight * unit))
-            lines += _face(one, broad, one.width > LEAST * view.unit, view.sight.skin())
+            lines += _face(one, broad, one.width > max(LEAST, ROOM * weight) * view.unit, view.sight.skin())
     lines = [line for line in lines if len(line[0]) > 1]
     if not lines:
         return pen.no_strokes()

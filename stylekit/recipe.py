@@ -25,7 +25,7 @@ from stylekit.style_picture.picture import PICTURE_PREFIX, StylePicture
 PNG_KEY = "stylekit"  # the text chunk that carries the recipe
 # 2: maps, feather, structure, keep_colours and match_border; 3: style pictures; 4: the hand; 5: words, samplers, accelerators, the hand of
 # style pictures; 6: what stands before the ground is cut out; 7: areas and lines of things, as a network sees where they end; 8: figure and
-# ground, as another sees them; 9: borders and lines that are straight where things are; 10: light and shade in flat areas, hair, accents
+# ground, as another sees them; 9: borders and lines that are straight where things are; 10: accents, hair, small faces
 FORMAT = 10
 READABLE = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 MAP_KEY = "png"  # a map in JSON is {"png": base64 of a greyscale PNG}

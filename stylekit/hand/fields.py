@@ -28,7 +28,6 @@ from stylekit.hand.areas.regions import (
     without_rims,
     without_slivers,
 )
-from stylekit.hand.areas.shades import Shading, shaded, steps, unshaded
 from stylekit.hand.focus import figured
 from stylekit.hand.palettes import POSTER, Sort, best_palette, checked, colour_of
 from stylekit.hand.subject.skin import hair_map, lit
@@ -58,8 +57,7 @@ class Fields:
     things without a hue are left white. blacks: the most of the picture that the darkest ink may cover. crumbs: width in units of the
     smallest piece of ground; those of the figure may be half as wide. slivers: width in units of the narrowest piece. features: 0 or 1,
     whether eyes and mouths are drawn. details: 0..1, how many small dark and light things that stand alone are drawn. structures: 0..1,
-    whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark photo is opened. shades: width in
-    units of the smallest part of a field that is a step lighter or darker than the rest of it, 0 for fields of one tone. accents: inks
+    whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark photo is opened. accents: inks
     ("#rrggbb"), of which the one or two are added to the palette that things need which would else be of another colour."""
 
     palettes: tuple[str, ...] = tuple(POSTER)
@@ -79,7 +77,6 @@ class Fields:
     details: float = ranged(0.0, 0, 1)
     structures: float = ranged(0.0, 0, 1)
     median: float = ranged(0.55, 0.2, 0.8)
-    shades: float = ranged(0.0, 0, 40)
     accents: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -142,11 +139,6 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     inked = without_rims(np.asarray(chosen, np.int32)[labels], 0.02)
     inked = without_crumbs(inked, least**2 * (1 - 0.75 * face))
     inked = without_slivers(inked, settings.slivers * unit)
-    values, skin_ink = palette.rgb, int(chosen[person]) if person >= 0 else -1
-    if settings.shades:
-        how = Shading(least=settings.shades * unit, unit=unit, skin=skin_ink, plain=unshaded(palette.lab))
-        tone = calmed(to_lab(shown), settings.texture * unit)[..., 0]
-        inked, values = shaded(inked, tone, figure, len(values), how), steps(values, skin_ink)
     fine = curved(inked, settings.rounding * unit, face, FINE)
     if settings.structures > 0.5:
         fine[structures(to_lab(shown)[..., 0], face, unit, FINE)] = 0
@@ -158,13 +150,14 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
             inside &= resized(skin, (fine.shape[1], fine.shape[0]), cv2.INTER_LINEAR) < 0.5
             dark, light = dark & inside, light & inside
         # a detail shows only on a ground that is not of its ink
-        grounds = to_lab(values[None])[0, :, 0]
+        grounds = palette.lab[:, 0]
         fine[dark & (grounds[fine] > grounds[0] + 18)] = 0
         fine[light & (grounds[fine] < grounds[-1] - 30)] = len(grounds) - 1
     if settings.features:
         fine[features(view.sight, fine.shape)] = 0
+        skin_ink = int(chosen[person]) if person >= 0 else len(palette.inks) - 1
         painted(fine, view.sight, Portrait(dark=0, light=len(palette.inks) - 1, lips=palette.lips(skin_ink)))
-    return FlatLayer(Flat(fine, values, view.size, SOFT), view.amount, len(palette.inks))
+    return FlatLayer(Flat(fine, palette.rgb, view.size, SOFT), view.amount)
 
 
 def shares(labels: Labels, plane: Floats) -> Floats:
@@ -289,12 +282,10 @@ def skin_share(areas: Areas, lab: Floats, heads: Sequence[Box], person: int = -1
 
 @dataclass(frozen=True)
 class FlatLayer:
-    """flat: sRGB of the inks, and of their shades and lights where there are any. amount: (h, w) opacity. inks: how many there are without
-    those."""
+    """flat: sRGB of the inks. amount: (h, w) opacity."""
 
     flat: Flat
     amount: Floats
-    inks: int
 
     def apply(self, canvas: Floats, top: int) -> Floats:
         result = np.array(canvas, np.float32)
@@ -306,5 +297,5 @@ class FlatLayer:
         return result
 
     def colours(self, size: tuple[int, int]) -> Floats:
-        """(h, w, 3) the inks at size (W, H), without shades and lights, for tools that lay marks on them."""
-        return self.flat.values[self.flat.numbers_at(size) % self.inks]
+        """(h, w, 3) the inks at size (W, H), for tools that lay marks on them."""
+        return self.flat.at(size)

@@ -46,7 +46,6 @@ from stylekit.hand.areas.regions import (
     without_crumbs,
     without_rims,
 )
-from stylekit.hand.areas.shades import Shading, shaded
 from stylekit.hand.areas.sky import DARK_SKY, depth, ground, wiped
 from stylekit.hand.fields import BROWN, SMALL, shares, whites, work_size
 from stylekit.hand.marks import grain
@@ -61,7 +60,6 @@ FINE = 3  # the map of pigments is this many times as fine as that copy
 SOFT = 1.2  # standard deviation of a border in pixels of the fine map, before it is cut sharp
 HUE = 0.8  # share of the photo in the hue of what is colourful
 WIPED = 0.4  # of the pigment at the top of a picture without a sky
-PART = 0.5  # of the way to the next pigment of the chart, for the shade of one and its light
 INDIGO = np.array([0.12, 0.29, 0.5], np.float32)  # what is wiped over other pigments there
 
 
@@ -71,8 +69,7 @@ class Woodblock:
     colour; above, those of things as a network sees where they end, the fewer the higher it is. texture, rounding: in units, what is finer
     vanishes, and how round borders become. vivid: factor on the photo's chroma. pigments: at most so many, the paper among them. bokashi:
     0..1, how dark the top of the sky is wiped. grain: 0..1, of the wood in the pigment. wear: 0..1, how much the paper shows through.
-    crumbs: width in units of the smallest piece of colour, a third of that in faces. median: lightness to which a dark photo is opened.
-    shades: width in units of the smallest part of an area that is printed a step lighter or darker than the rest of it, 0 for none."""
+    crumbs: width in units of the smallest piece of colour, a third of that in faces. median: lightness to which a dark photo is opened."""
 
     count: int = ranged(130, 8, 250)
     things: float = ranged(0.0, 0, 3)
@@ -85,7 +82,6 @@ class Woodblock:
     wear: float = ranged(0.35, 0, 1)
     crumbs: float = ranged(12.0, 0, 80)
     median: float = ranged(0.56, 0.2, 0.8)
-    shades: float = ranged(0.0, 0, 40)
 
     def __post_init__(self) -> None:
         check(self, "The woodblock's ")
@@ -171,7 +167,6 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
         numbers = refined(numbers, own, (2.6 * unit,), face)
     numbers = without_crumbs(numbers, (settings.crumbs * unit) ** 2 * (1 - 0.7 * face))
     numbers = without_rims(numbers, 0.02)
-    skin_ink = -1
     if person.any():
         # one tone for face, arms and hands; eyes, brows and mouths are drawn in line
         column = complexion(0.5 * (lab + analysis.to_lab(analysis.resized(view.photo, size))), boxes)
@@ -179,12 +174,7 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
         skin_ink = column + (list(CHART).index("orange") * tones if column else 0)
         numbers[person | ((skin > 0.5)[labels] & (numbers < graded))] = skin_ink
     # the sky comes after the pigments, and has none of its own
-    inks = _with_sky(table)
-    if settings.shades:
-        how = Shading(least=settings.shades * unit, unit=unit, skin=skin_ink, plain=frozenset({SUMI, graded}))
-        numbers = shaded(numbers, lab[..., 0], figure, len(inks), how)
-        darker, lighter = table[:, [*range(1, tones), tones - 1]], table[:, [0, *range(tones - 1)]]
-        inks = np.concatenate([inks, *(_with_sky(table + PART * (other - table)) for other in (darker, lighter))])
+    inks = np.concatenate([table.reshape(-1, 3), np.zeros((1, 3), np.float32)])
     fine = curved(numbers, settings.rounding * unit, face, FINE)
     fine[features(view.sight, fine.shape)] = SUMI
     painted(fine, view.sight, Portrait(dark=SUMI, light=list(CHART).index("grey") * len(LEVELS), lips=LIPS))
@@ -198,12 +188,7 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
         # over ochre it would be olive
         cool = analysis.smoothstep(analysis.to_lab(inks[None])[0, :, 2], 36, 20)[numbers]
         dusk = np.asarray((amount * cool)[..., None] * np.float32(0.75) * (1 - INDIGO), np.float32)
-    return PrintLayer(view, settings, fine, inks, graded, (top, bottom, dark), depth(numbers == graded), dusk)
-
-
-def _with_sky(table: Floats) -> Floats:
-    """(hues x tones + 1, 3) sRGB of a chart (hues, tones, 3), and a place for what is graded."""
-    return np.concatenate([table.reshape(-1, 3), np.zeros((1, 3), np.float32)]).astype(np.float32)
+    return PrintLayer(view, settings, fine, inks, (top, bottom, dark), depth(numbers == graded), dusk)
 
 
 def cut(lab: Floats, spacing: float, count: int, weight: Floats, least: float) -> Labels:
@@ -290,7 +275,6 @@ class PrintLayer:
         settings: Woodblock,
         fine: NDArray[np.uint16],
         inks: Floats,
-        graded: int,
         sky: tuple[Floats, Floats, float],
         extent: tuple[float, float],
         dusk: Floats,
@@ -299,11 +283,11 @@ class PrintLayer:
         paper = colour_of(PAPER, "The paper")
         lab, ground = analysis.to_lab(inks[None])[0], analysis.to_lab(paper[None, None])[0, 0]
         load = np.clip(np.sqrt(((lab - ground) ** 2).sum(-1)) / 45, 0.1, 1)
-        flag = (np.arange(len(inks)) == graded).astype(np.float32)
-        load[graded] = 0
+        # the sky comes last: no colour of its own, all of it graded
+        flag = (np.arange(len(inks)) == len(inks) - 1).astype(np.float32)
+        load[-1] = 0
         self.flat = Flat(fine, np.column_stack([inks, flag, load]).astype(np.float32), view.size, SOFT)
         self.amount, self.dusk = view.amount, dusk
-        self.plain = graded + 1  # numbers from here on are shades and lights of those before
         self.sky, self.extent, self.view, self.settings = sky, extent, view, settings
         self.paper = paper
         unit = view.unit * view.scale
@@ -314,7 +298,7 @@ class PrintLayer:
 
     def colours(self, size: tuple[int, int]) -> Floats:
         """(h, w, 3) the pigments at size (W, H), the sky in one colour, for tools that lay marks on them."""
-        plane = self.flat.values[self.flat.numbers_at(size) % self.plain]
+        plane = self.flat.at(size)
         return np.ascontiguousarray(plane[..., :3] + plane[..., 3:4] * self.sky[1])
 
     def apply(self, canvas: Floats, top: int) -> Floats:

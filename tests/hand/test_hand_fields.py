@@ -23,7 +23,7 @@ from stylekit.hand.view import View
 TOOLS = [
     (plan_fields, Fields(details=0.6, figure=1.0, whites=1.0, blacks=0.2, structures=1.0)),
     (plan_fields, Fields(figure=1.0, things=0.4, count=120)),
-    (plan_fields, Fields(figure=1.0, things=0.4, count=120, shades=5.0, accents=("#b2d235", "#9c5a34"))),
+    (plan_fields, Fields(figure=1.0, things=0.4, count=120, accents=("#b2d235", "#9c5a34"))),
     (plan_glass, Glass()),
     (plan_glass, Glass(things=0.3)),
 ]
@@ -391,7 +391,6 @@ def test_fields_without_neighbours_take_the_nearest_ink() -> None:
         (lambda: Fields(details=True), "details"),
         (lambda: Fields(palettes=()), "palette"),
         (lambda: Fields(palettes=("teal",)), "teal"),
-        (lambda: Fields(shades=-1), "shades"),
         (lambda: Fields(accents=("lime",)), "An accent is 'lime'"),
         (lambda: Glass(lead=-1), "lead"),
         (lambda: Glass(pane=math.inf), "pane"),

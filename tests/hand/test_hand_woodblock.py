@@ -112,12 +112,3 @@ def test_crumbs_go_to_their_neighbours() -> None:
     cleaned = without_crumbs(labels, np.full(labels.shape, 30, np.float32))
     assert set(np.unique(cleaned)) == {0, 2}
     assert (cleaned == 2).sum() == 225
-
-
-def test_the_same_sky_and_pigments_where_light_and_shade_are_printed_too() -> None:
-    photo = landscape()
-    plain, shaded = (plan_woodblock(seen(photo), Woodblock(shades=shades), photo) for shades in (0.0, 6.0))
-    assert np.array_equal(plain.colours((120, 80)), shaded.colours((120, 80)))
-    above = slice(0, 20)
-    assert np.array_equal(plain.apply(photo, 0)[above], shaded.apply(photo, 0)[above])
-    assert np.isfinite(shaded.apply(photo, 0)).all()

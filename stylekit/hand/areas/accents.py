@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stylekit.hand.analysis import Floats, blur, resized, smoothstep
+from stylekit.hand.analysis import Box, Floats, blur, resized, smoothstep, to_lab
 from stylekit.hand.sight import Sight
 from stylekit.hand.subject.features import Features
 
 SMALL_FACE = 30.0  # pixels of the photo across a face of which only eyes and mouth are drawn
+LARGE_FACE = 80.0  # pixels of the photo across a face whose features may be guessed
+GUESSED = 9.0  # per cent of it that are dark then, at most
 WHITES = 14.0  # pixels of the fine map: an eye less wide has no white
 
 
@@ -87,13 +89,42 @@ def _fixed(points: Floats, per: Floats) -> NDArray[np.int32]:
 
 
 def features(sight: Sight, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """(fine h, fine w), of the given shape: brows, eyes and mouths of faces whose features are known; what is guessed looks like a mask."""
-    h, w = sight.photo.shape[:2]
+    """(fine h, fine w), of the given shape: brows, eyes and mouths of faces, or, of a large one whose features are not known, what is dark
+    in it; of a small one such a guess looks like a mask."""
+    photo = sight.photo
+    h, w = photo.shape[:2]
     result = np.zeros(shape, bool)
-    for one in sight.features():
-        if one is not None:
-            _darken(result, one, np.array([shape[1] / w, shape[0] / h], np.float32))
+    for box, known in zip(sight.faces(), sight.features(), strict=True):
+        if known is not None:
+            _darken(result, known, np.array([shape[1] / w, shape[0] / h], np.float32))
+        elif box[2] > LARGE_FACE:
+            _guess(result, photo, box)
     return result
+
+
+def _guess(marks: NDArray[np.bool_], photo: Floats, box: Box) -> None:
+    """Marks in (fine h, fine w) what is dark within a face (x, y, width, height) of (h, w, 3) sRGB against what is around it."""
+    h, w = photo.shape[:2]
+    x, y, width, height = box
+    x0, x1 = max(0, x - width // 6), min(w, x + width + width // 6)
+    y0, y1 = max(0, y - height // 6), min(h, y + height + height // 4)
+    if min(x1 - x0, y1 - y0) < 8:
+        return
+    left, right = round(x0 * marks.shape[1] / w), round(x1 * marks.shape[1] / w)
+    upper, lower = round(y0 * marks.shape[0] / h), round(y1 * marks.shape[0] / h)
+    fine = (right - left) / (x1 - x0)
+    part = resized(to_lab(photo[y0:y1, x0:x1])[..., 0], (right - left, lower - upper), cv2.INTER_CUBIC)
+    dark = blur(part, 0.10 * width * fine) - blur(part, max(0.5, 0.016 * width) * fine)
+    across = x0 + (np.arange(right - left) + 0.5) / fine - x - 0.5 * width
+    down = y0 + (np.arange(lower - upper) + 0.5) / fine - y - 0.55 * height
+    inside = np.hypot(across[None] / (0.40 * width), down[:, None] / (0.50 * height)) < 1
+    if not inside.any():
+        return
+    bar = max(5.0, float(np.percentile(dark[inside], 100 - GUESSED)))
+    _, spots, stats, _ = cv2.connectedComponentsWithStats(np.asarray((dark > bar) & inside, np.uint8), connectivity=8)
+    keep = stats[:, cv2.CC_STAT_AREA] >= 0.004 * (width * fine) ** 2
+    keep[0] = False
+    marks[upper:lower, left:right] |= keep[spots]
 
 
 def details(light: Floats, face: Floats, unit: float, fine: int, much: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

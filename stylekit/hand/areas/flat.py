@@ -29,12 +29,8 @@ class Flat:
 
     def at(self, size: tuple[int, int]) -> Floats:
         """(h, w, n) values at size (W, H), from the nearest pixels."""
-        return self.values[self.numbers_at(size)]
-
-    def numbers_at(self, size: tuple[int, int]) -> NDArray[np.uint16]:
-        """(h, w) numbers at size (W, H), from the nearest pixels."""
         rows, columns = ((np.arange(n) + 0.5) * f / n for n, f in zip((size[1], size[0]), self.numbers.shape, strict=True))
-        return self.numbers[np.ix_(rows.astype(int), columns.astype(int))]
+        return self.values[self.numbers[np.ix_(rows.astype(int), columns.astype(int))]]
 
     def tiles(self, top: int, count: int) -> Iterator[tuple[slice, slice, Floats]]:
         """Rows and columns within a band of `count` rows from `top`, and the (rows, columns, n) or (1, 1, n) values there."""

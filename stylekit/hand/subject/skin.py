@@ -131,9 +131,14 @@ def hair_map(faces: list[Face], size: tuple[int, int], smaller: float, people: F
     return result
 
 
+def _scaled(one: Face, smaller: float) -> tuple[float, float, float, float]:
+    x, y, width, height = one.box
+    return x * smaller, y * smaller, width * smaller, height * smaller
+
+
 def _grown(lab: Floats, one: Face, smaller: float, known: Floats, wide: Floats) -> Floats:
     """(h, w) in 0..1: what lies in `wide` and has the colour of the hair that is known, in (h, w, 3) Lab: the crown and the back of it."""
-    own = tone_of(lab, tuple(v * smaller for v in one.box))  # type: ignore[arg-type]
+    own = tone_of(lab, _scaled(one, smaller))
     inside = known > 0.5
     if own is None or not inside.any():
         return known
@@ -149,7 +154,7 @@ def _grown(lab: Floats, one: Face, smaller: float, known: Floats, wide: Floats) 
 def _of_its_colour(lab: Floats, one: Face, smaller: float, xs: Floats, ys: Floats) -> Floats:
     """(h, w) in 0..1: what has the colour that lies above a forehead and is none of the skin's, in (h, w, 3) Lab, joined to there."""
     across, along, width, height = _upright(one, smaller, xs, ys)
-    own = tone_of(lab, tuple(v * smaller for v in one.box))  # type: ignore[arg-type]
+    own = tone_of(lab, _scaled(one, smaller))
     band = (np.abs(across) < 0.32 * width) & (along > -0.82 * height) & (along < -0.52 * height)
     nothing = np.zeros(lab.shape[:2], np.float32)
     if own is None or not band.any():

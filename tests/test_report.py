@@ -52,3 +52,20 @@ def test_a_number_that_is_no_longer_there_is_told(build: ModuleType) -> None:
     with pytest.raises(StyleError, match="no number"):
         build.number("none")
     assert build.span([0.5, 0.25]) == "0.25 to 0.50"
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "slides.pdf"])
+def test_links_in_the_pdfs_lead_to_files_beside_them_and_not_to_a_machine(build: ModuleType, root: Path, name: str) -> None:
+    pdf = (root / "docs" / "report" / name).read_bytes()
+    assert b"file:" not in pdf
+    for link in re.findall(rb"/URI \(([^()]*)\)", pdf):
+        if not link.startswith((b"http", b"mailto")):
+            assert (root / "docs" / "report" / link.decode().split("#")[0]).exists(), link
+
+
+def test_a_link_made_relative_moves_no_byte(build: ModuleType) -> None:
+    before = b"<</URI (" + (build.HERE.parent / "results.md").as_uri().encode() + b")>>end"
+    after = build.with_relative_links(before)
+    assert after.startswith(b"<</URI (../results.md) ")
+    assert len(after) == len(before)
+    assert after.endswith(b">>end")

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.request import pathname2url, url2pathname
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -120,6 +122,19 @@ def print_pdf(html: Path, pdf: Path, options: dict[str, Any]) -> None:
         if "format" in options:
             options = {"display_header_footer": True, "header_template": "<span></span>", "footer_template": footer} | options
         sheet.pdf(path=pdf, print_background=True, **options)
+    pdf.write_bytes(with_relative_links(pdf.read_bytes()))
+
+
+def with_relative_links(pdf: bytes) -> bytes:
+    """The same PDF, whose links to files of the repository are relative to this folder and not to this machine. Every byte stays where it
+    was: what a link loses is filled with spaces behind it."""
+
+    def relative(link: re.Match[bytes]) -> bytes:
+        place, hash_mark, part = link[1].decode().partition("#")
+        path = os.path.relpath(url2pathname(place), HERE)
+        return f"({pathname2url(path)}{hash_mark}{part})".encode().ljust(len(link[0]))
+
+    return re.sub(rb"\(file://([^()]*)\)", relative, pdf)
 
 
 def build(names: Sequence[str] = (REPORT, SLIDES)) -> list[Path]:

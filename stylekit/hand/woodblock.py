@@ -98,8 +98,8 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     unit = view.unit * view.detail * smaller
     face = analysis.resized(view.sight.face_map(), size)
     shown = analysis.resized(view.sight.opened(settings.median), size)
-    lab = analysis.to_lab(shown)
-    lab = lab + (calmed(lab, settings.texture * unit) - lab) * (1 - 0.7 * face[..., None])
+    bare, unopened = analysis.to_lab(shown), analysis.to_lab(analysis.resized(view.photo, size))
+    lab = bare + (calmed(bare, settings.texture * unit) - bare) * (1 - 0.7 * face[..., None])
     edge = analysis.resized(view.sight.contours(), size) if settings.things else None
     if edge is not None:
         small = flooded_between(edge, lab, max(4.0, 3 * settings.texture * unit))
@@ -109,7 +109,7 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     else:
         labels = cut(lab, max(3.0, 3.2 * settings.texture * unit), int(settings.count), 1 + 3 * face, (5 * unit) ** 2)
     figure = analysis.resized(view.sight.figure(), size)
-    hair = hair_map(view.sight.found(), size, smaller, view.sight.foreground(), analysis.to_lab(shown))
+    hair = hair_map(view.sight.found(), size, smaller, view.sight.foreground(), bare)
     if figure.any() or hair.any():
         # what is seen for certain keeps its outline, and hair is none of the clothes
         thing = blur(figure, unit) > 0.5
@@ -140,9 +140,9 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     graded = len(names) * tones  # the number of the sky
     hair = shares(labels, hair) * (skin < 0.5)
     thing = (np.maximum(shares(labels, figure), hair) > 0.5) & (skin < 0.5) & ~sky
-    as_it_is = measured(labels, analysis.to_lab(analysis.resized(view.photo, size)), ones).lab
+    as_it_is = measured(labels, unopened, ones).lab
     ink = black(as_it_is, pieces.mass, thing, hair)
-    brown = person.any() and (lit(analysis.to_lab(shown), view.sight.found(), smaller) or 100) < BROWN
+    brown = person.any() and (lit(bare, view.sight.found(), smaller) or 100) < BROWN
     if brown:
         # hair is darker than dark skin
         ink |= thing & (hair > 0.5)
@@ -169,7 +169,7 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     numbers = without_rims(numbers, 0.02)
     if person.any():
         # one tone for face, arms and hands; eyes, brows and mouths are drawn in line
-        column = complexion(0.5 * (lab + analysis.to_lab(analysis.resized(view.photo, size))), boxes)
+        column = complexion(0.5 * (lab + unopened), boxes)
         column = max(column, 2) if brown else column
         skin_ink = column + (list(CHART).index("orange") * tones if column else 0)
         numbers[person | ((skin > 0.5)[labels] & (numbers < graded))] = skin_ink

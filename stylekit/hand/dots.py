@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from stylekit.errors import SettingError
 from stylekit.hand.analysis import Floats, blur, resized, smoothstep, to_lab
@@ -21,6 +22,8 @@ from stylekit.ranges import check, ranged
 
 LEAST = 62.0  # units; the side of a square as large as the smallest area that is chosen for dots
 SHARE, WHOLE = 0.4, 0.7  # of the picture: the most that is given dots, and the largest area that is when it is the only one
+BEFORE = 0.5  # how much less worth an area of what the photo is of is
+INKS = 2  # of a ground that are given dots at most: dots stand for a colour
 OPENED = 0.55  # median light of the photo whose tones are looked at
 SMALL = 10.0  # pixels; dots of a smaller radius are drawn larger at first
 SHIFT = 5  # bits behind the point in the places of dots
@@ -81,14 +84,13 @@ def plan_dots(view: View, settings: Dots, colours: Floats) -> Layer:
     middle = resized(
         smoothstep(blur(midtones(tone, settings.dark, settings.light), 0.6 * pitch * smaller), 0.2, 0.9), (w, h), cv2.INTER_LINEAR
     )
+    inks = np.stack([colour_of(settings.warm, ""), colour_of(settings.cool, "")])
+    warm, shows = _on(to_lab(inks[None])[0], under)
     if settings.clean:
-        middle = middle + np.float32(settings.clean) * (chosen(view, colours, middle, unit) - middle)
+        _, seen = _on(to_lab(inks[None])[0], to_lab(colours))
+        middle = middle + np.float32(settings.clean) * (chosen(view, colours, middle * seen, unit) - middle)
     share = settings.largest * middle[row, column]
     radius = pitch * np.sqrt(share * np.clip(view.amount[row, column], 0, 1) / math.pi)
-    inks = np.stack([colour_of(settings.warm, ""), colour_of(settings.cool, "")])
-    warm = (under[:, 1] + 0.6 * under[:, 2] > 6) & (under[:, 1] > -12)
-    own = to_lab(inks[None])[0][np.where(warm, 0, 1)]
-    shows = smoothstep(np.sqrt(((own - under) ** 2).sum(-1)), 22, 40) * smoothstep(under[:, 0] - own[:, 0], 20, 30)
     radius = radius * shows
     kept = radius > 0.13 * pitch
     return DotLayer(
@@ -101,34 +103,52 @@ def plan_dots(view: View, settings: Dots, colours: Floats) -> Layer:
     )
 
 
+def _on(inks: Floats, ground: Floats) -> tuple[NDArray[np.bool_], Floats]:
+    """Whether the first of (2, 3) inks is laid on (..., 3) ground, all CIE Lab, for it is warm, and, 0..1, how well the ink shows there."""
+    warm = (ground[..., 1] + 0.6 * ground[..., 2] > 6) & (ground[..., 1] > -12)
+    own = inks[np.where(warm, 0, 1)]
+    shows = smoothstep(np.sqrt(((own - ground) ** 2).sum(-1)), 22, 40) * smoothstep(ground[..., 0] - own[..., 0], 20, 30)
+    return warm, np.asarray(shows, np.float32)
+
+
 def chosen(view: View, ground: Floats, middle: Floats, unit: float) -> Floats:
     """(h, w) in 0..1: the strength of dots on the areas of one colour of (h, w, 3) ground that are large, calm, of a middle tone and not
-    skin; even over each area, but for a slow change of its tone. middle: (h, w) in 0..1, how much each place is of a middle tone."""
+    skin, those of one or two colours, of the ground sooner than of what the photo is of; even over each area, but for a slow change of its
+    tone. middle: (h, w) in 0..1, how much each place is of a middle tone on which dots show."""
     packed = (ground * 255).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
     _, numbers = np.unique(packed, return_inverse=True)
     labels = np.asarray(numbers.reshape(packed.shape), np.int32)
     clear = (1 - view.sight.skin()) * (1 - view.sight.face_map())
+    behind = 1 - BEFORE * view.sight.figure()
     busy = view.sight.edges(1.2, OPENED) * np.float32(view.unit)
     wide = blur(middle, 30 * unit)
     result = np.zeros(middle.shape, np.float32)
-    found = []
+    found: list[tuple[float, list[tuple[int, NDArray[np.bool_], float]]]] = []
     for label in range(int(labels.max()) + 1):
         _, parts, stats, _ = cv2.connectedComponentsWithStats(np.asarray(labels == label, np.uint8), connectivity=4)
         large = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] > (LEAST * unit) ** 2)
+        worth, whole, own = 0.0, 0, []
         for number in large[large > 0].tolist():
             mask = parts == number
             area = int(stats[number, cv2.CC_STAT_AREA])
             tone, free, rough = float(middle[mask].mean()), float(clear[mask].mean()), float(busy[mask].mean())
             if tone > 0.22 and free > 0.8:
                 # of two areas the calmer and the more in the middle
-                found.append((tone * free / (0.01 + rough), area, mask, tone))
-    room = SHARE * middle.size
-    for _, area, mask, tone in sorted(found, key=lambda one: (-one[0], -one[1])):
-        # one large sky may be more, but then it is all
-        if area > (WHOLE * middle.size if room == SHARE * middle.size else room):
-            continue
-        room -= area
-        result[mask] = np.clip(0.55 + 0.45 * tone + 0.8 * (wide[mask] - tone), 0.3, 1)
+                worth, whole = worth + area * tone * free * float(behind[mask].mean()) / (0.01 + rough), whole + area
+                own.append((area, mask, tone))
+        if own:
+            found.append((worth / whole, own))
+    room, left = SHARE * middle.size, INKS
+    for _, own in sorted(found, key=lambda one: -one[0]):
+        taken = False
+        for area, mask, tone in sorted(own, key=lambda one: -one[0]):
+            # one large sky may be more, but then it is all
+            if area <= (WHOLE * middle.size if left == INKS and not taken else room):
+                taken, room = True, room - area
+                result[mask] = np.clip(0.55 + 0.45 * tone + 0.8 * (wide[mask] - tone), 0.3, 1)
+        left -= taken
+        if left == 0:
+            break
     # whole dots only: none that would be cut by a face
     return np.asarray(result * (clear > 0.5), np.float32)
 

@@ -30,19 +30,21 @@ from stylekit.hand.areas.regions import (
 )
 from stylekit.hand.focus import figured
 from stylekit.hand.palettes import POSTER, Sort, best_palette, checked, colour_of
-from stylekit.hand.subject.skin import hair_map, lit
+from stylekit.hand.subject.skin import HAIR, HAIR_BROWN, hair_map, hair_of, lit, nearest
 from stylekit.hand.view import Layer, Nothing, View
 from stylekit.ranges import check, ranged
 
 WORK_AREA = 400 * 400  # pixels of the copy in which shapes are found
 CALMER = 0.3  # share by which borders off the figure count less
 DRESSED = 0.2  # share by which they do on people
+LARGER_THAN_HANDS = (0.01, 0.03)  # share of the picture that no arm has, and that none can have
+DRESSED_SKIN = 0.6  # how far what a person wears may have the ink of skin
 FINE = 4  # the map of fields is this many times as fine as that copy, so that borders are curves and not pixels
 SOFT = 2.4  # standard deviation of a field's border in pixels of the fine map, before it is cut sharp
 SMALL = 0.0012  # share of the picture; the borders of smaller areas count for less
 OPENED = 0.55  # median light of the photo in which skin is judged, whatever a card asks for
 GROUND, FIGURE, SKIN, THING, CROWN = range(5)  # kinds of pieces; no two of them are merged, and the borders of the last three stay
-HAIR = 0.6  # of its chroma that hair keeps when its ink is chosen
+BRUNETTE = 0.001  # share of the picture that is brown hair from which that has an ink of its own
 BROWN = 52.0  # CIE lightness of the lit side of skin below which it gets an ink of its own
 
 
@@ -96,7 +98,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     shown = resized(view.sight.opened(settings.median), size)
     figure, skin = resized(view.sight.figure(), size), resized(view.sight.skin(), size)
     outline = figure if settings.figure else resized(view.sight.foreground(), size)
-    hair = hair_map(view.sight.found(), size, smaller, view.sight.foreground(), to_lab(shown))
+    hair = hair_map(view.sight.haired(), size, smaller, view.sight.foreground(), to_lab(shown))
     edge = resized(view.sight.contours(), size) if settings.things else None
     if edge is not None:
         # what lies around a figure is told in fewer areas
@@ -105,7 +107,17 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
             # a garment is one thing, whatever its folds
             edge = np.asarray(edge * (1 - DRESSED * settings.figure * figure), np.float32)
     labels, person = pieces(
-        shown, face, settings.count, settings.texture * unit, settings.figure * figure, skin, outline, hair, edge, settings.things
+        shown,
+        face,
+        settings.count,
+        settings.texture * unit,
+        settings.figure * figure,
+        skin,
+        outline,
+        hair,
+        edge,
+        settings.things,
+        nearest(view.sight.found(), size, smaller),
     )
     own = shown if colours is view.photo else opened(resized(colours, size), settings.median)
     lab = to_lab(own)
@@ -114,23 +126,31 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     heads = [(round(x * smaller), round(y * smaller), round(w * smaller), round(h * smaller)) for x, y, w, h in view.sight.faces()]
     topped = shares(labels, hair) if heads else None
     brown = person >= 0 and (lit(to_lab(resized(view.sight.opened(OPENED), size)), view.sight.found(), smaller) or 100) < BROWN
+    brunette = False
     if topped is not None:
-        # hair is as dark as the photo has it, however far that was opened, darker than dark skin, and of no loud hue
-        dark = np.minimum(plain[:, 0], areas.lab[:, 0])
-        dark = np.column_stack([0.4 * dark if brown else dark, HAIR * areas.lab[:, 1:]])
+        theirs = hair_of(plain, to_lab(resized(view.photo, size)), view.sight.found(), smaller, places(labels))
+        topped = np.where(np.isnan(theirs[:, 0]), 0, topped).astype(np.float32)
+        if brown:
+            # hair is darker than dark skin
+            theirs = np.where(np.isnan(theirs), theirs, np.column_stack([0.4 * plain[:, 0], HAIR * areas.lab[:, 1:]]))
         share = smoothstep(topped, 0.3, 0.7)[:, None]
-        areas = replace(areas, lab=np.asarray(areas.lab + share * (dark - areas.lab), np.float32))
+        areas = replace(areas, lab=np.asarray(np.where(share > 0, areas.lab + share * (theirs - areas.lab), areas.lab), np.float32))
+        told = (topped > 0.5) & (theirs == HAIR_BROWN).all(1)
+        brunette = bool(not brown and areas.mass[told].sum() > BRUNETTE * areas.mass.sum())
+    before = shares(labels, figure)
     sort = Sort(
         sure=None if edge is None else measured(labels, lab, np.ones_like(face), edge=edge).step,
         skin=skin_share(areas, lab, heads, person),
-        figure=np.asarray(settings.figure * (np.bincount(labels.ravel(), figure.ravel()) / np.maximum(areas.mass, 1) > 0.5), np.float32),
+        figure=np.asarray(settings.figure * (before > 0.5), np.float32),
         vivid=settings.vivid,
         lift=settings.lift,
         apart=settings.apart,
         white=settings.whites * whites(plain),
         blacks=settings.blacks,
         hair=topped,
+        flesh=flesh(areas, person, before),
         brown=brown,
+        brunette=brunette,
     )
     palette, chosen = best_palette(areas, settings.palettes, sort, settings.accents)
     # a small thing may stay if its colour is nowhere near
@@ -165,6 +185,13 @@ def shares(labels: Labels, plane: Floats) -> Floats:
     return np.asarray(np.bincount(labels.ravel(), plane.ravel()) / np.maximum(np.bincount(labels.ravel()), 1), np.float32)
 
 
+def places(labels: Labels) -> Floats:
+    """(n, 2) x and y of the middle of each label of (h, w)."""
+    h, w = labels.shape
+    ys, xs = np.mgrid[0:h, 0:w].astype(np.float32)
+    return np.column_stack([shares(labels, xs), shares(labels, ys)])
+
+
 def work_size(view: View, area: int) -> tuple[float, tuple[int, int]]:
     """How many times smaller than the plan a copy of at most `area` pixels is, and its size (W, H)."""
     h, w = view.photo.shape[:2]
@@ -183,13 +210,14 @@ def pieces(
     hair: Floats | None = None,
     edge: Floats | None = None,
     things: float = 0.0,
+    heads: Labels | None = None,
 ) -> tuple[Labels, int]:
     """(h, w) labels of about `count` pieces of (h, w, 3) sRGB, and which of them is the skin of people, -1 for none.
 
     texture in pixels. face: (h, w) 0..1, where the pieces may be small. figure, skin: (h, w) 0..1; no piece is part of the one and part of
     the ground, and all skin is one piece. outline: (h, w) 0..1, a thing that keeps its outline. hair: (h, w) 0..1, where it may be; what
     is of the thing there and not skin is a piece of its own. edge: (h, w) 0..1, where things end; then pieces are merged as long as their
-    border is worth no more than `things`, see `merging.by_thing`."""
+    border is worth no more than `things`, see `merging.by_thing`. heads: (h, w) the face whose hair hair is."""
     lab = to_lab(shown)
     calm = calmed(lab, texture)
     calm += smoothstep(face, 0.3, 1)[..., None] * (lab - calm)
@@ -204,7 +232,7 @@ def pieces(
     if (outline is not None and outline.any()) or (hair is not None and hair.any()):
         # what is seen for certain is cut out before anything is merged
         around = np.zeros_like(face) if outline is None else outline
-        small, kind = cut_apart(small, blur(around, 0.5 * texture) > 0.5, hair)
+        small, kind = cut_apart(small, blur(around, 0.5 * texture) > 0.5, hair, heads)
     if figure is not None and figure.any():
         weight = weight * (0.5 + 0.5 * figure / float(figure.max()))
         kind = np.where(kind == GROUND, kinds(small, figure), kind)
@@ -233,15 +261,33 @@ def pieces(
     return np.asarray(labels, np.int32), person
 
 
-def cut_apart(labels: Labels, thing: NDArray[np.bool_], hair: Floats | None) -> tuple[Labels, NDArray[np.int64]]:
+def cut_apart(
+    labels: Labels, thing: NDArray[np.bool_], hair: Floats | None, heads: Labels | None = None
+) -> tuple[Labels, NDArray[np.int64]]:
     """(h, w) labels of which none is part of the thing and part of the rest, the hair of each head being one, and (n,) the kind of each."""
     crown = hair > 0.5 if hair is not None else np.zeros_like(thing)
     labels = 2 * labels + thing
-    _, heads = cv2.connectedComponents(np.asarray(crown, np.uint8), connectivity=4)
-    labels = renumbered(np.asarray(np.where(crown, int(labels.max()) + heads, labels), np.int32))
+    _, parts = cv2.connectedComponents(np.asarray(crown, np.uint8), connectivity=4)
+    if heads is not None:
+        # heads may touch
+        parts = parts + (int(parts.max()) + 1) * heads
+    labels = renumbered(np.asarray(np.where(crown, int(labels.max()) + 1 + parts, labels), np.int32))
     kind = np.empty(int(labels.max()) + 1, np.int64)
     kind[labels.ravel()] = np.where(crown, CROWN, np.where(thing, THING, GROUND)).ravel()
     return labels, kind
+
+
+def flesh(areas: Areas, person: int, figure: Floats) -> Floats:
+    """(n,) 0..1: how far each field may have the ink of the skin that is field `person`: part of the figure, (n,) in 0..1, above all if it
+    is of its hue, or no larger than an arm."""
+    if person < 0:
+        return np.ones(len(areas.mass), np.float32)
+    own = areas.lab[person]
+    shade = np.clip((areas.lab[:, 0] + 8) / (own[0] + 8), 0.3, 1.25)[:, None]
+    off = np.hypot(*(areas.lab[:, 1:] - own[1:] * shade).T)
+    alike = smoothstep(off, 28, 14) * smoothstep(np.abs(areas.lab[:, 0] - own[0]), 50, 35)
+    small = smoothstep(areas.mass / float(areas.mass.sum()), *LARGER_THAN_HANDS)
+    return np.asarray(np.maximum(figure * (DRESSED_SKIN + (1 - DRESSED_SKIN) * alike), 1 - small), np.float32)
 
 
 def whites(lab: Floats) -> Floats:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stylekit.errors import SettingError
 from stylekit.hand.analysis import Floats, smoothstep, to_lab, to_rgb
 from stylekit.hand.areas.regions import Areas
+from stylekit.hand.subject.skin import HAIR_BROWN
 
 Indices = NDArray[np.int64]
 MOST_ACCENTS = 2  # inks that a palette may take in
@@ -29,6 +30,7 @@ COOL, WARM = np.array([[-2.0, -12.0], [4.0, 26.0]], np.float32)  # CIE Lab a, b 
 SKIN = np.array([80.0, 12.0, 24.0], np.float32)  # CIE Lab of skin in a poster
 LIPS = np.array([50.0, 48.0, 26.0], np.float32)  # CIE Lab of lips in a poster
 BROWN = np.array([46.0, 20.0, 26.0], np.float32)  # CIE Lab of dark skin in a poster
+SKINS_OWN = 1500.0  # squared Lab; what it costs to give the ink of light skin to other things
 YELLOW = 95.0  # degrees of its hue in CIE Lab
 VALUE = 20.0  # CIE lightness by which figure and ground differ where they meet
 TOLD_APART = 15.0  # CIE Lab; as far apart are at least two inks where a thing surely ends
@@ -60,9 +62,9 @@ class Palette:
         off[(lab[:, 0] > lab[skin, 0] - 8) | (lab[:, 1] < 14)] = 1e3
         return int(off.argmin()) if off.min() < 48 else None
 
-    def with_brown(self) -> Palette:
-        """The palette and, at its place between dark and light, an ink for dark skin."""
-        return _from_dark_to_light(self.name, (*self.inks, hex_of(BROWN)))
+    def with_ink(self, lab: Floats) -> Palette:
+        """The palette and, at its place between dark and light, an ink of that CIE Lab."""
+        return _from_dark_to_light(self.name, (*self.inks, hex_of(lab)))
 
 
 def _palettes(*rows: tuple[str, str]) -> dict[str, Palette]:
@@ -105,20 +107,22 @@ def toned(light: Floats, weight: Floats, low: float, high: float) -> Floats:
 
 @dataclass(frozen=True, kw_only=True)
 class Sort:
-    """How inks are chosen for n fields. skin, hair, figure, white: (n,) in 0..1, how far each is skin, lies where hair is, is part of what
-    the photo is of, and is to be left white. vivid: factor
-    on the photo's chroma. lift: CIE lightness added in the midtones. apart: how much it weighs that neighbours which differ stay so.
-    blacks: the most of the picture that the darkest ink may cover. brown:
-    skin is dark, and gets an ink of its own. sure: (m,) in 0..1, how surely a thing ends between each two neighbours."""
+    """How inks are chosen for n fields. skin, hair, figure, white, flesh: (n,) in 0..1, how far each is skin, lies where hair is, is part
+    of what the photo is of, is to be left white, and may have the ink of skin without being told to be some. vivid: factor on the photo's
+    chroma. lift: CIE lightness added in the midtones. apart: how much it weighs that neighbours which differ stay so. blacks: the most of
+    the picture that the darkest ink may cover. brown: skin is dark, and gets an ink of its own. brunette: so does brown hair. sure: (m,) in
+    0..1, how surely a thing ends between each two neighbours."""
 
     skin: Floats
     figure: Floats
     white: Floats
+    flesh: Floats
     vivid: float = 1.4
     lift: float = 0.0
     apart: float = 1.0
     blacks: float = 1.0
     brown: bool = False
+    brunette: bool = False
     hair: Floats | None = None
     sure: Floats | None = None
 
@@ -159,10 +163,17 @@ def costs(lab: Floats, mass: Floats, palette: Palette, sort: Sort) -> Floats:
         turn = np.degrees(np.arctan2(inks[:, 2], inks[:, 1]))
         dyed = (np.hypot(inks[:, 1], inks[:, 2]) > 26) & ((turn < 40) | (turn > 105))
         apart = apart + (sort.hair * (1 - skin))[:, None] * (5000.0 * dyed[None] + 6 * paler**2)
+    # the ink of skin is nothing else's, so that a person stays apart from wood and walls
     if sort.brown:
-        # the ink of dark skin is nothing else's, so that a person stays apart from wood and walls
         own = ((inks - BROWN) ** 2).sum(-1) < 9
         apart = apart + (1 - skin[:, None]) * 4000.0 * own[None]
+    else:
+        own = np.arange(len(inks)) == (1.3 * (inks[:, 0] - SKIN[0]) ** 2 + 0.7 * ((inks[:, 1:] - SKIN[1:]) ** 2).sum(-1) + pale).argmin()
+        seen = smoothstep((mass * skin).sum(keepdims=True) / max(float(mass.sum()), 1e-9), 0.002, 0.01)
+        apart = apart + ((1 - skin) * (1 - sort.flesh))[:, None] * seen * SKINS_OWN * own[None]
+    if sort.brunette and sort.hair is not None:
+        own = ((inks - HAIR_BROWN) ** 2).sum(-1) < 9
+        apart = apart + (1 - sort.hair[:, None]) * 20000.0 * own[None]
     # a dark yellow is yellow all the same, and no ink of that is dark
     yellow = smoothstep(np.abs(np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) - YELLOW), 45, 25) * smoothstep(chroma, 20, 45)
     weight = 1.3 + 1.2 * skin - 0.6 * (1 - skin) * yellow
@@ -246,7 +257,9 @@ def _pair_costs(areas: Areas, palette: Palette, sort: Sort) -> Floats:
 
 def best_palette(areas: Areas, names: tuple[str, ...], sort: Sort, accents: tuple[str, ...] = ()) -> tuple[Palette, Indices]:
     """The palette that suits the fields best, with the accents ("#rrggbb") that things in it need, and (n,) the ink of each."""
-    palettes = [palette_of(name).with_brown() if sort.brown else palette_of(name) for name in names]
+    palettes = [palette_of(name) for name in names]
+    for own in (*([BROWN] if sort.brown else []), *([HAIR_BROWN] if sort.brunette else [])):
+        palettes = [palette.with_ink(own) for palette in palettes]
     suits = []
     for palette in palettes:
         own = costs(areas.lab, areas.mass, palette, sort)

@@ -34,6 +34,10 @@ class Sight:
         """Faces, the largest first, see `subject.faces`."""
         return self._once("found", lambda: faces.found(self.photo))
 
+    def haired(self) -> list[faces.Face]:
+        """Those of the faces that are found over which hair grows, or a hat is worn."""
+        return self._once("haired", lambda: skin.haired(self.opened(figure.OPENED), self.found()))
+
     def faces(self) -> list[Box]:
         """Boxes of the faces (x, y, width, height), the largest first."""
         return [face.box for face in self.found()]

@@ -15,6 +15,7 @@ import numpy as np
 
 from stylekit.errors import SettingError
 from stylekit.hand.analysis import Floats, blur, opened, resized, smoothstep, to_lab, to_rgb
+from stylekit.hand.marks.form import Form
 from stylekit.hand.view import View
 from stylekit.ranges import check, ranged
 
@@ -23,6 +24,7 @@ FACE_LIGHT = 0.5  # lightness 0..1
 SKIN = 0.7  # share of a face's hue that is the photo's
 APART, LEAN = 0.26, 0.01  # lightness by which figure and ground differ where they meet; what a figure is lighter by if nothing tells
 BESIDE, GIVES = 10.0, 0.3  # units on each side of the border that are compared; share of the way that the figure moves
+SKY_LIGHT, HORIZON = 0.84, 0.5  # lightness 0..1 of such a sky, and where, from the top, it has the colour of light
 FACE_CONTRAST = 0.6  # share by which the modelling of a face is made stronger
 
 
@@ -30,7 +32,8 @@ FACE_CONTRAST = 0.6  # share by which the modelling of a face is made stronger
 class Tone:
     """median: light to which dark photos are opened, 0 leaves them. low, high: lightness 0..1 of the darkest and the lightest paint.
     contrast: around the middle. chroma: factor on colourfulness. shade, midtone, light: colours as #rrggbb that tone takes, by `tint` 0..1;
-    grey takes twice as much. pigments: #rrggbb, hues to which the photo's own are pulled, by `pull` 0..1. counterchange: 0..1, how far what
+    grey takes twice as much. sky: #rrggbb that a sky without a hue of its own has high up, lower down it has that of light; "" for none.
+    pigments: #rrggbb, hues to which the photo's own are pulled, by `pull` 0..1. counterchange: 0..1, how far what
     the photo is of is parted from the ground beside it, light against dark, where both are of one tone."""
 
     median: float = ranged(0.5, 0, 0.9)
@@ -42,6 +45,7 @@ class Tone:
     midtone: str = "#808080"
     light: str = "#f0f0f0"
     tint: float = ranged(0.0, 0, 1)
+    sky: str = ""
     pigments: tuple[str, ...] = ()
     pull: float = ranged(0.0, 0, 1)
     counterchange: float = ranged(0.0, 0, 1)
@@ -55,6 +59,7 @@ class Tone:
             ("shade", self.shade),
             ("midtone", self.midtone),
             ("light", self.light),
+            *((("sky", self.sky),) if self.sky != "" else ()),
             *(("pigment", p) for p in self.pigments),
         ):
             if not isinstance(value, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
@@ -90,6 +95,10 @@ def toned(view: View, tone: Tone, colours: Floats) -> Floats:
     new = _modelled(view, face, new)
     if tone.counterchange and view.sight.figure().any():
         new = _parted(view, face, new, tone.counterchange)
+    overcast = _overcast(view) if tone.sky else None
+    if overcast is not None:
+        high = smoothstep(np.linspace(0, 1, h, dtype=np.float32)[:, None], HORIZON, 0.1)
+        new = np.asarray(new - overcast * high * np.maximum(new - SKY_LIGHT, 0), np.float32)
     # the eye sees colour less sharply than light: half the size does
     small = (max(1, w // 2), max(1, h // 2)) if h * w > COARSE_AREA else (w, h)
     unit = view.unit * small[0] / w
@@ -97,7 +106,22 @@ def toned(view: View, tone: Tone, colours: Floats) -> Floats:
     if face.any():
         own = _skin(own, resized(new, small), resized(view.photo, small), resized(face, small))
     ab = _coloured(tone, resized(new, small), resized(t, small), own, resized(face, small), unit)
+    if overcast is not None:
+        above, below = lab_of(tone.sky)[1:], lab_of(tone.light)[1:]
+        high = resized(np.broadcast_to(high, (h, w)), small)[..., None]
+        ab = ab + resized(overcast, small)[..., None] * (below + high * (above - below) - ab)
     return to_rgb(np.dstack([100 * new, resized(ab, (w, h), cv2.INTER_LINEAR)]))
+
+
+def _overcast(view: View) -> Floats | None:
+    """(h, w) in 0..1: where there is sky without a hue of its own; None where there is none."""
+    sky = Form.of(view.sight, view.unit).sky
+    if sky.max() < 0.3:
+        return None
+    h, w = view.photo.shape[:2]
+    seen = to_lab(view.photo)
+    grey = smoothstep(blur(np.hypot(seen[..., 1], seen[..., 2]), 2 * view.unit), 9, 4) * smoothstep(seen[..., 0], 60, 75)
+    return np.asarray(resized(sky, (w, h), cv2.INTER_LINEAR) * blur(grey, 1.5 * view.unit), np.float32)
 
 
 def _coloured(tone: Tone, new: Floats, t: Floats, ab: Floats, face: Floats, unit: float) -> Floats:

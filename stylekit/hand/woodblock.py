@@ -35,6 +35,7 @@ from stylekit.hand.areas.pigments import (
     fewer,
     one_hue,
     settled,
+    washed,
 )
 from stylekit.hand.areas.regions import (
     Areas,
@@ -42,15 +43,14 @@ from stylekit.hand.areas.regions import (
     flooded,
     flooded_between,
     measured,
-    renumbered,
     without_crumbs,
     without_rims,
 )
 from stylekit.hand.areas.sky import DARK_SKY, depth, ground, wiped
-from stylekit.hand.fields import BROWN, SMALL, shares, whites, work_size
+from stylekit.hand.fields import BROWN, SMALL, cut_apart, places, shares, whites, work_size
 from stylekit.hand.marks import grain
 from stylekit.hand.palettes import colour_of
-from stylekit.hand.subject.skin import hair_map, lit
+from stylekit.hand.subject.skin import FAIR, HAIR_BROWN, hair_map, hair_of, lit, nearest
 from stylekit.hand.view import Floats, Layer, Nothing, View
 from stylekit.ranges import check, ranged
 
@@ -59,6 +59,7 @@ WORK_AREA = 360 * 360  # pixels of the copy in which areas are found
 FINE = 3  # the map of pigments is this many times as fine as that copy
 SOFT = 1.2  # standard deviation of a border in pixels of the fine map, before it is cut sharp
 HUE = 0.8  # share of the photo in the hue of what is colourful
+DULL = 7.0  # CIE chroma in the photo below which what it is of is printed grey
 WIPED = 0.4  # of the pigment at the top of a picture without a sky
 INDIGO = np.array([0.12, 0.29, 0.5], np.float32)  # what is wiped over other pigments there
 
@@ -109,12 +110,12 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     else:
         labels = cut(lab, max(3.0, 3.2 * settings.texture * unit), int(settings.count), 1 + 3 * face, (5 * unit) ** 2)
     figure = analysis.resized(view.sight.figure(), size)
-    hair = hair_map(view.sight.found(), size, smaller, view.sight.foreground(), bare)
+    hair = hair_map(view.sight.haired(), size, smaller, view.sight.foreground(), bare)
+    person = blur(analysis.resized(view.sight.skin(), size), 1.6 * unit) > 0.5
+    hair[person] = 0
     if figure.any() or hair.any():
         # what is seen for certain keeps its outline, and hair is none of the clothes
-        thing = blur(figure, unit) > 0.5
-        crown = hair > 0.5
-        labels = renumbered(np.asarray(3 * labels + thing + crown, np.int32))
+        labels, _ = cut_apart(labels, blur(figure, unit) > 0.5, hair, nearest(view.sight.found(), size, smaller))
     taken = analysis.resized(colours, size)
     own, taken = analysis.to_lab(analysis.opened(taken, settings.median)), analysis.to_lab(taken)
     # a model's palette leans, a clear hue of the photo is to be known again
@@ -126,7 +127,6 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     sky = ground(pieces, shown, face, unit, sure)
     boxes = [(x * smaller, y * smaller, a * smaller, b * smaller) for x, y, a, b in view.sight.faces()]
     skin = skin_share(pieces, own, boxes)
-    person = blur(analysis.resized(view.sight.skin(), size), 1.6 * unit) > 0.5
     skin = np.where(shares(labels, person.astype(np.float32)) > 0.5, 1, skin * (0.4 if person.any() else 1)).astype(np.float32)
     # a dark sky is printed dark, however far the photo was opened, and so is what lies before it
     seen = 0.2 * pieces.lab + 0.8 * before.lab
@@ -136,11 +136,16 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     side = np.maximum(skin, shares(labels, figure) > 0.5).astype(np.float32)
     hue = one_hue(hue, pieces, np.maximum(side, 2 * skin))
     names, table = chart()
+    # a model's palette leans: a grey thing is grey
+    hue = np.where((side > 0.5) & (skin < 0.5) & (np.hypot(*measured(labels, bare, ones).lab[:, 1:].T) < DULL), len(names) - 1, hue)
+    tone = np.where(washed(hue, tone, pieces.mass, side), tone - 1, tone)
     tones = table.shape[1]
     graded = len(names) * tones  # the number of the sky
     hair = shares(labels, hair) * (skin < 0.5)
-    thing = (np.maximum(shares(labels, figure), hair) > 0.5) & (skin < 0.5) & ~sky
     as_it_is = measured(labels, unopened, ones).lab
+    theirs = hair_of(as_it_is, unopened, view.sight.found(), smaller, places(labels))
+    hair[np.isnan(theirs[:, 0])] = 0
+    thing = (np.maximum(shares(labels, figure), hair) > 0.5) & (skin < 0.5) & ~sky
     ink = black(as_it_is, pieces.mass, thing, hair)
     brown = person.any() and (lit(bare, view.sight.found(), smaller) or 100) < BROWN
     if brown:
@@ -149,8 +154,13 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     white = thing & (hair < 0.5) & (whites(as_it_is) > 0.5)
     hue, tone = np.where(white, len(names) - 1, hue), np.where(white, 0, tone)
     # a model paints hair in the shade blue, whatever the photo has
-    warm = (hair > 0.5) & (measured(labels, lab, ones).lab[:, 2] > 2) & (hue >= list(CHART).index("teal"))
-    hue, tone = np.where(warm, list(CHART).index("orange"), hue), np.where(warm, np.maximum(tone, 4), tone)
+    grey = (hair > 0.5) & thing
+    hue, tone = np.where(grey, len(names) - 1, hue), np.where(grey, np.clip(tone, 2, 4), tone)
+    for told, name, column in ((FAIR, "yellow", 2), (HAIR_BROWN, "orange", 4)):
+        mine = (hair > 0.5) & thing & (theirs == told).all(1) & (not brown)
+        hue, tone = np.where(mine, names.index(name), hue), np.where(mine, column, tone)
+        ink &= ~mine
+    ink |= (hair > 0.5) & thing & (theirs[:, 0] < 0.8 * as_it_is[:, 0])
     hue, tone = np.where(ink, len(names) - 1, hue), np.where(ink, tones - 1, tone)
     chosen = fewer(hue * tones + tone, pieces.mass * ~sky, table.reshape(-1, 3), int(settings.pigments))
     chosen = settled(chosen, pieces, np.maximum(side, 2 * skin))

@@ -16,7 +16,7 @@ from stylekit.hand.areas.merging import merged
 from stylekit.hand.areas.regions import Areas, calmed, filled, flooded, measured, without_crumbs, without_rims
 from stylekit.hand.fields import Fields, FlatLayer, pieces, plan_fields
 from stylekit.hand.glass import Glass, parted, plan_glass
-from stylekit.hand.palettes import PALETTES, POSTER, Palette, Sort, assigned, best_palette, colour_of, costs
+from stylekit.hand.palettes import BROWN, PALETTES, POSTER, Palette, Sort, assigned, best_palette, colour_of, costs
 from stylekit.hand.sight import Sight
 from stylekit.hand.view import View
 
@@ -44,7 +44,7 @@ def scene(h: int, w: int) -> np.ndarray:
 
 def sort(n: int, skin: float = 0, figure: tuple[float, ...] = (), **changes: object) -> Sort:
     zeros = np.zeros(n, np.float32)
-    return Sort(skin=zeros + skin, figure=np.array(figure or zeros, np.float32), white=zeros, **changes)  # type: ignore[arg-type]
+    return Sort(skin=zeros + skin, figure=np.array(figure or zeros, np.float32), white=zeros, flesh=zeros + 1, **changes)  # type: ignore[arg-type]
 
 
 def seen(photo: np.ndarray, amount: float | np.ndarray = 1.0, size: tuple[int, int] | None = None, **changes: object) -> View:
@@ -332,7 +332,7 @@ def test_the_darkest_ink_covers_no_more_than_it_may() -> None:
 
 
 def test_dark_skin_gets_a_brown_of_its_own() -> None:
-    palette = PALETTES["atelier"].with_brown()
+    palette = PALETTES["atelier"].with_ink(BROWN)
     assert len(palette.inks) == len(PALETTES["atelier"].inks) + 1
     assert (np.diff(palette.lab[:, 0]) > 0).all()
     one = np.ones(1, np.float32)

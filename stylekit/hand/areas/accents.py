@@ -122,7 +122,8 @@ def _guess(marks: NDArray[np.bool_], photo: Floats, box: Box) -> None:
         return
     bar = max(5.0, float(np.percentile(dark[inside], 100 - GUESSED)))
     _, spots, stats, _ = cv2.connectedComponentsWithStats(np.asarray((dark > bar) & inside, np.uint8), connectivity=8)
-    keep = stats[:, cv2.CC_STAT_AREA] >= 0.004 * (width * fine) ** 2
+    part_of = stats[:, cv2.CC_STAT_AREA] / (width * fine) ** 2
+    keep = (part_of >= 0.004) & (part_of <= 0.03)  # more is the shade of a brow or a cheek
     keep[0] = False
     marks[upper:lower, left:right] |= keep[spots]
 

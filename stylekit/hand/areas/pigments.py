@@ -31,6 +31,7 @@ BLACK, BLACKS = 24.0, 0.2  # CIE L of the photo below which a thing is black, an
 DARK_HAIR = 38.0  # CIE L of the photo below which hair is black
 LIPS = 2  # the number of vermilion
 TURN = 26.0  # degrees of hue; neighbours nearer than this are lights and shades of one thing
+BROAD = 0.05  # share of the picture from which ground is broad
 GREY = 9.0  # CIE chroma below which a colour has no hue
 
 
@@ -86,6 +87,12 @@ def charted(lab: Floats, mass: Floats, skin: Floats, vivid: float) -> tuple[NDAr
     # near black, only a strong hue tells
     row = np.where((column >= 4) & (chroma < 22 * vivid), len(hues), row)
     return row, column
+
+
+def washed(hue: NDArray[np.intp], tone: NDArray[np.intp], mass: Floats, side: Floats) -> NDArray[np.bool_]:
+    """(n,) which areas are printed a step paler: broad ochre and brown ground, which weighs a print down."""
+    ochre = np.isin(hue, [list(CHART).index(name) for name in ("orange", "yellow")])
+    return ochre & (tone >= 2) & (tone <= 3) & (side < 0.5) & (mass > BROAD * mass.sum())
 
 
 def one_hue(row: NDArray[np.intp], pieces: Areas, kind: Floats) -> NDArray[np.intp]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stylekit.hand import analysis, focus
+from stylekit.hand.linework.brushed import brushed
 from stylekit.hand.linework.flat_borders import flat_borders
 from stylekit.hand.linework.portrait import portraits, zones
 from stylekit.hand.marks import grain, pen, runs
@@ -17,7 +18,7 @@ from stylekit.hand.marks.contours import Curves, curves, of_things, silhouette, 
 from stylekit.hand.marks.fairing import straightened
 from stylekit.hand.marks.runs import Starts
 from stylekit.hand.palettes import colour_of
-from stylekit.hand.view import Floats, View
+from stylekit.hand.view import Floats, Layer, View
 from stylekit.ranges import check, ranged
 
 Wide = NDArray[np.float64]
@@ -72,6 +73,7 @@ class Lines:
     shade: float = ranged(0.0, 0, 1)
     ink: str = "#14141a"
     grain: float = ranged(0.0, 0, 1)
+    relief: float = ranged(0.0, 0, 2)
     opacity: float = ranged(1.0, 0, 1)
 
     def __post_init__(self) -> None:
@@ -95,9 +97,12 @@ class InkLayer:
         return np.asarray(canvas + cover[..., None] * (self.ink - canvas), np.float32)
 
 
-def plan_lines(view: View, settings: Lines, colours: Floats) -> InkLayer:
+def plan_lines(view: View, settings: Lines, colours: Floats) -> Layer:
     """Key lines of view's photo on the `colours` (h, w, 3) that lie below."""
-    sheet = pen.Sheet(strokes(view, settings, colours), view.photo.shape[:2], view.size, bent=True)
+    lines = strokes(view, settings, colours)
+    if settings.relief:
+        return brushed(view, lines, settings.ink, settings.opacity, settings.relief, colours)
+    sheet = pen.Sheet(lines, view.photo.shape[:2], view.size, bent=True)
     return InkLayer(view, sheet, settings.ink, settings.opacity, settings.grain)
 
 

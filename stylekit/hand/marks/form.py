@@ -23,11 +23,12 @@ LEANS = (18.0, 68.0, -24.0, -62.0)  # degrees; surfaces without a direction of t
 
 @dataclass(frozen=True)
 class Form:
-    """way: (h, w, 2) doubled-angle unit vectors along which strokes lie on the surfaces. moves: (h, w) in 0..1, sky, leaves and water.
-    Both are small."""
+    """way: (h, w, 2) doubled-angle unit vectors along which strokes lie on the surfaces. moves: (h, w) in 0..1, sky, leaves and water. sky:
+    the same for the sky alone. All are small."""
 
     way: Floats
     moves: Floats
+    sky: Floats
 
     @classmethod
     def of(cls, sight: Sight, unit: float) -> Form:
@@ -36,7 +37,8 @@ class Form:
         smaller = min(1.0, math.sqrt(AREA / (h * w)))
         size = max(1, round(w * smaller)), max(1, round(h * smaller))
         if min(size) < 24:
-            return cls(np.dstack([np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)]), np.zeros((1, 1), np.float32))
+            none = np.zeros((1, 1), np.float32)
+            return cls(np.dstack([none + 1, none]), none, none)
         small = resized(sight.opened(OPENED), size)
         lab = to_lab(small)
         calm = calmed(lab, max(1.0, 2.5 * unit * smaller))
@@ -45,7 +47,8 @@ class Form:
         soft = 3.0 * unit * smaller
         way = blur(_ways(sight, labels, lab, unit)[labels], soft)
         way /= np.hypot(way[..., 0], way[..., 1])[..., None] + np.float32(1e-6)
-        return cls(way, blur(_moving(labels, lab)[labels], soft))
+        moves, sky = _moving(labels, lab)
+        return cls(way, blur(moves[labels], soft), blur(sky[labels], soft))
 
 
 def _ways(sight: Sight, labels: Labels, lab: Floats, unit: float) -> Floats:
@@ -72,8 +75,8 @@ def _ways(sight: Sight, labels: Labels, lab: Floats, unit: float) -> Floats:
     return np.asarray(total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-6), np.float32)
 
 
-def _moving(labels: Labels, lab: Floats) -> Floats:
-    """(n,) in 0..1: how far each of the surfaces is sky, leaves or water, by colour, texture and place."""
+def _moving(labels: Labels, lab: Floats) -> tuple[Floats, Floats]:
+    """(n,) in 0..1 twice: how far each of the surfaces is sky, leaves or water, by colour, texture and place, and how far it is sky."""
     h, w = labels.shape
     n = int(labels.max()) + 1
     mass = np.maximum(np.bincount(labels.ravel(), minlength=n), 1)
@@ -97,4 +100,5 @@ def _moving(labels: Labels, lab: Floats) -> Floats:
     sky = np.maximum(np.maximum(blue, 0.8 * pale), 0.6 * night) * even * hangs * large
     leaves = smoothstep(a, -3, -9) * smoothstep(b, 4, 12) * smoothstep(rough, 0.012, 0.03) * large
     water = smoothstep(b, 1, -5) * smoothstep(a, 4, -2) * smoothstep(wide, 0.55, 0.8) * smoothstep(low, 0.3, 0.5) * large
-    return np.asarray(np.clip(np.maximum(np.maximum(sky, leaves), 0.7 * water), 0, 1), np.float32)
+    moves = np.clip(np.maximum(np.maximum(sky, leaves), 0.7 * water), 0, 1)
+    return np.asarray(moves, np.float32), np.asarray(sky, np.float32)

@@ -101,8 +101,9 @@ def _fill(ids: NDArray[np.int32], pieces: Pieces, scale: Floats, top: int) -> No
 class Painted:
     """Strokes ready to be drawn."""
 
-    def __init__(self, view: View, layers: Sequence[Pieces], ground: Floats) -> None:
-        """ground: (h, w, 3) in 0..1, of any size, what shows between strokes: wholly where view's amount is 1, hardly where it is small."""
+    def __init__(self, view: View, layers: Sequence[Pieces], ground: Floats | None) -> None:
+        """ground: (h, w, 3) in 0..1, of any size, what shows between strokes: wholly where view's amount is 1, hardly where it is small.
+        None for what lies there already."""
         w, h = view.size
         self.size = view.size
         self.fine = fineness(view.size)
@@ -111,16 +112,19 @@ class Painted:
         self.scale = np.array([w * self.fine / pw, h * self.fine / ph], np.float32)
         self.stretch = float(np.sqrt(self.scale[0] * self.scale[1]))
         self.unit = view.unit * self.stretch  # pixels drawn per unit
-        share = np.square(view.amount)[..., None]
-        self.ground = np.dstack([resized(ground, (pw, ph), cv2.INTER_LINEAR) * share, 1 - share])
+        self.ground: Floats | None = None
+        if ground is not None:
+            share = np.square(view.amount)[..., None]
+            self.ground = np.dstack([resized(ground, (pw, ph), cv2.INTER_LINEAR) * share, 1 - share])
         self.layers = [_Layer(pieces, self.scale, self.stretch) for pieces in layers if len(pieces.shape)]
 
     def apply(self, canvas: Floats, top: int) -> Floats:
         """Lit paint over the canvas."""
         if not self.layers:
             return canvas
-        ground = enlarged(self.ground, self.size, top, len(canvas))
-        canvas = np.asarray(canvas * ground[..., 3:] + ground[..., :3], np.float32)
+        if self.ground is not None:
+            ground = enlarged(self.ground, self.size, top, len(canvas))
+            canvas = np.asarray(canvas * ground[..., 3:] + ground[..., :3], np.float32)
         result = np.empty_like(canvas)
         # in tiles counted from the top of the result: where a piece is cut by a border, its outline depends on the border
         for tile in range(top // self.tall * self.tall, top + len(canvas), self.tall):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from stylekit.hand.analysis import Box, Floats, blur, resized, smoothstep, to_lab
+from stylekit.hand.areas.regions import Labels
 from stylekit.hand.subject.faces import Face
 from stylekit.hand.subject.features import BROWS, JAW, LIPS, LOWER, OVAL, UPPER, turn
 
@@ -16,6 +17,14 @@ KNOWN = 0.6  # share of a face that is among people who are known
 WIDER = 1.4  # how much further than most hair some goes
 ITS_COLOUR = 24.0  # CIE Lab; hair is as much alike
 UNLIKE_SKIN = 10.0  # CIE Lab by which hair differs from its face
+SCALP = 0.6  # share of what lies over a forehead that has the hue of the face and is no darker, where no hair grows
+HAIR_BROWN = np.array([38.0, 16.0, 26.0], np.float32)  # CIE Lab of brown hair
+FAIR = np.array([76.0, 6.0, 48.0], np.float32)  # CIE Lab of fair hair
+BROWN_FROM, GREY_FROM, FAIR_FROM = 0.55, 0.72, 0.86  # lightness of hair beside its face's from which it may be brown, grey and fair
+WARM = 3.0  # CIE Lab b from which hair is brown and not black
+YELLOWER = 18.0  # degrees of hue by which fair hair differs from its face
+DARK = 0.75  # of its light that dark hair keeps
+HAIR = 0.6  # of its chroma that dark hair keeps
 AREA = 300 * 300  # pixels of the copy that is looked at
 
 
@@ -51,15 +60,13 @@ def skin_map(photo: Floats, faces: list[Face], figure: Floats) -> Floats:
     h, w = photo.shape[:2]
     if not faces:
         return np.zeros((h, w), np.float32)
-    smaller = min(1.0, math.sqrt(AREA / (h * w)))
-    size = max(1, round(w * smaller)), max(1, round(h * smaller))
-    lab = to_lab(resized(photo, size))
-    calm = np.asarray(cv2.bilateralFilter(lab, 7, 14.0, 3.0), np.float32)
+    smaller, size = _copy(h, w)
+    calm = _calm(photo, size)
     inside = resized(figure, size)
     ys, xs = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
     result = np.zeros((size[1], size[0]), np.float32)
     near_faces = np.zeros_like(result)
-    bald = 1 - hair_map(faces, size, smaller)
+    bald = 1 - hair_map([one for one in faces if not _is_bald(calm, one, smaller)], size, smaller)
     for one in faces:
         x, y, width, height = (v * smaller for v in one.box)
         own = tone_of(calm, (x, y, width, height))
@@ -100,6 +107,26 @@ def skin_map(photo: Floats, faces: list[Face], figure: Floats) -> Floats:
     return resized(smoothstep(soft, 0.3, 0.7), (w, h), cv2.INTER_LINEAR)
 
 
+def haired(photo: Floats, faces: list[Face]) -> list[Face]:
+    """Those of the faces in (h, w, 3) sRGB over which hair grows, or a hat is worn."""
+    if not faces:
+        return []
+    smaller, size = _copy(*photo.shape[:2])
+    calm = _calm(photo, size)
+    return [one for one in faces if not _is_bald(calm, one, smaller)]
+
+
+def _copy(h: int, w: int) -> tuple[float, tuple[int, int]]:
+    """How many times smaller than (h, w) the copy is that is looked at, and its size (W, H)."""
+    smaller = min(1.0, math.sqrt(AREA / (h * w)))
+    return smaller, (max(1, round(w * smaller)), max(1, round(h * smaller)))
+
+
+def _calm(photo: Floats, size: tuple[int, int]) -> Floats:
+    """CIE Lab of the photo at size (W, H) without its texture."""
+    return np.asarray(cv2.bilateralFilter(to_lab(resized(photo, size)), 7, 14.0, 3.0), np.float32)
+
+
 def _broad(skin: Floats, face: float) -> Floats:
     """(h, w) without what is thin beside a face `face` pixels wide, such as a strap, or small: no arm or hand is."""
     side = 2 * round(BROAD * face) + 1
@@ -131,6 +158,44 @@ def hair_map(faces: list[Face], size: tuple[int, int], smaller: float, people: F
     return result
 
 
+def nearest(faces: list[Face], size: tuple[int, int], smaller: float) -> Labels | None:
+    """(h, w) of size (W, H): the number of the face that is nearest, in widths of it; faces are so many times larger. None without any."""
+    if not faces:
+        return None
+    ys, xs = np.mgrid[0 : size[1], 0 : size[0]].astype(np.float32)
+    far = []
+    for one in faces:
+        across, along, width, height = _upright(one, smaller, xs, ys)
+        far.append(np.hypot(across / max(width, 1e-6), along / max(height, 1e-6)))
+    return np.asarray(np.argmin(far, 0), np.int32)
+
+
+def hair_of(hair: Floats, lab: Floats, faces: list[Face], smaller: float, at: Floats) -> Floats:
+    """(n, 3) CIE Lab of what is to be drawn for each of (n, 3) Lab of hair, by how light it is beside the face in (h, w, 3) Lab next to its
+    place (n, 2): darker than it is, `HAIR_BROWN`, `FAIR`, or, where it is grey, as it is; nan where it is none but a hat."""
+    tones = [
+        (tone, x + width / 2, y + height / 2)
+        for one in faces
+        for x, y, width, height in [_scaled(one, smaller)]
+        if (tone := tone_of(lab, (x, y, width, height))) is not None
+    ]
+    if not tones:
+        return hair
+    skin = np.stack([tone for tone, *_ in tones])
+    middle = np.array([place for _, *place in tones], np.float32)
+    skin = skin[np.hypot(*(at[:, None] - middle[None]).transpose(2, 0, 1)).argmin(1)]
+    beside = (hair[:, 0] + 4) / (skin[:, 0] + 4)
+    chroma, turn_of = np.hypot(hair[:, 1], hair[:, 2]), np.degrees(np.arctan2(hair[:, 2], hair[:, 1]))
+    warm, colour = np.degrees(np.arctan2(skin[:, 2], skin[:, 1])), np.hypot(skin[:, 1], skin[:, 2])
+    result = np.where((beside < BROWN_FROM)[:, None] | (hair[:, 2:] < WARM), hair * [DARK, HAIR, HAIR], HAIR_BROWN)
+    result = np.where((beside > FAIR_FROM)[:, None], hair, result)
+    result = np.where(((beside > FAIR_FROM) & (turn_of > warm + YELLOWER))[:, None], FAIR, result)
+    grey = (beside > GREY_FROM) & (chroma < np.maximum(np.minimum(7, 0.4 * colour), 2))
+    result = np.where(grey[:, None], hair, result)
+    hat = (chroma > 24) & (np.abs((turn_of - warm + 180) % 360 - 180) > 60) | (beside > 1.2) & (hair[:, 0] > 70) & (chroma < 10)
+    return np.asarray(np.where(hat[:, None], np.nan, result), np.float32)
+
+
 def _scaled(one: Face, smaller: float) -> tuple[float, float, float, float]:
     x, y, width, height = one.box
     return x * smaller, y * smaller, width * smaller, height * smaller
@@ -149,6 +214,20 @@ def _grown(lab: Floats, one: Face, smaller: float, known: Floats, wide: Floats) 
         return known
     far = np.sqrt((((lab - np.median(hair, 0)) * parts_of) ** 2).sum(-1))
     return np.asarray(wide * smoothstep(far, ITS_COLOUR, 0.6 * ITS_COLOUR), np.float32)
+
+
+def _is_bald(lab: Floats, one: Face, smaller: float) -> bool:
+    """Whether what lies over a forehead is of the face's hue and catches as much light as it, in (h, w, 3) Lab: skin, however short its
+    hair. Fair hair is of that hue too, but darker than a face, as it is rough."""
+    own = tone_of(lab, _scaled(one, smaller))
+    ys, xs = np.mgrid[0 : lab.shape[0], 0 : lab.shape[1]].astype(np.float32)
+    across, along, width, height = _upright(one, smaller, xs, ys)
+    over = lab[(np.abs(across) < 0.3 * width) & (along > -0.72 * height) & (along < -0.52 * height)]
+    if own is None or not len(over) or np.hypot(own[1], own[2]) < UNLIKE_SKIN:
+        return False
+    like = (np.hypot(*(over[:, 1:] - own[1:]).T) < UNLIKE_SKIN) & (over[:, 0] > own[0] - 18) & (over[:, 0] < own[0] + 35)
+    light, *colour = np.median(over, 0)
+    return bool(like.mean() > SCALP and light > own[0] + 2 and np.hypot(*colour) > 0.85 * np.hypot(*own[1:]))
 
 
 def _of_its_colour(lab: Floats, one: Face, smaller: float, xs: Floats, ys: Floats) -> Floats:

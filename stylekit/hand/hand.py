@@ -61,7 +61,7 @@ TOOLS: dict[str, Tool] = {
     "engraving": Tool(Engraving, 3, plan=plan_engraving, alone=_always, covers=True),
     "dots": Tool(Dots, 4, plan=plan_dots),
     "ink": Tool(Ink, 5, plan=plan_ink, alone=_always),
-    "lines": Tool(Lines, 5, plan=plan_lines, alone=lambda lines: not lines.beside and not lines.relief),
+    "lines": Tool(Lines, 5, plan=plan_lines, alone=lambda lines: not (lines.beside or lines.relief or lines.reserve)),
     "outlines": Tool(Outlines, 5, plan=plan_outlines),
     "pattern": Tool(Pattern, 5, plan=plan_pattern, alone=_always),
     "surface": Tool(Surface, 6, plan=plan_surface, alone=_always),

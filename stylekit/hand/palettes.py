@@ -30,6 +30,7 @@ COOL, WARM = np.array([[-2.0, -12.0], [4.0, 26.0]], np.float32)  # CIE Lab a, b 
 SKIN = np.array([80.0, 12.0, 24.0], np.float32)  # CIE Lab of skin in a poster
 LIPS = np.array([50.0, 48.0, 26.0], np.float32)  # CIE Lab of lips in a poster
 BROWN = np.array([46.0, 20.0, 26.0], np.float32)  # CIE Lab of dark skin in a poster
+GREYS = 10.0  # CIE chroma below which hair is grey
 SKINS_OWN = 1500.0  # squared Lab; what it costs to give the ink of light skin to other things
 YELLOW = 95.0  # degrees of its hue in CIE Lab
 VALUE = 20.0  # CIE lightness by which figure and ground differ where they meet
@@ -161,8 +162,8 @@ def costs(lab: Floats, mass: Floats, palette: Palette, sort: Sort) -> Floats:
         # hair is black, grey, brown or fair: none is green, blue or pink, and none much lighter than it is
         paler = np.maximum(inks[None, :, 0] - light[:, None] - 12, 0)
         turn = np.degrees(np.arctan2(inks[:, 2], inks[:, 1]))
-        dyed = (np.hypot(inks[:, 1], inks[:, 2]) > 26) & ((turn < 40) | (turn > 105))
-        apart = apart + (sort.hair * (1 - skin))[:, None] * (5000.0 * dyed[None] + 6 * paler**2)
+        dyed = (np.hypot(inks[:, 1], inks[:, 2]) > 26) & (((turn < 40) | (turn > 105))[None] | (chroma < GREYS)[:, None])
+        apart = apart + (sort.hair * (1 - skin))[:, None] * (5000.0 * dyed + 6 * paler**2)
     # the ink of skin is nothing else's, so that a person stays apart from wood and walls
     if sort.brown:
         own = ((inks - BROWN) ** 2).sum(-1) < 9

@@ -18,6 +18,7 @@ from stylekit.hand.marks.contours import Curves, curves, of_things, silhouette, 
 from stylekit.hand.marks.fairing import straightened
 from stylekit.hand.marks.runs import Starts
 from stylekit.hand.palettes import colour_of
+from stylekit.hand.subject.skin import hair_map
 from stylekit.hand.view import Floats, Layer, View
 from stylekit.ranges import check, ranged
 
@@ -35,6 +36,8 @@ LONGER, SURER = 2.0, 0.45  # of the shortest line, how much longer, and how sure
 LIT = 0.3  # of the weight of a line; what light leaves less of is not drawn
 STRAIGHT = 1.1  # units by which a line may waver about a straight one that it is drawn as
 LONG = 14.0  # units; no shorter part of a line is straightened, and all of one twice as long
+HIDES, WITHIN, BLANK = 14.0, 2.5, 0.7  # CIE L by which the ink does not show; units to the border of what is blank; its weight
+STRANDS = 0.8  # how far faint lines in hair count as those in a face do
 SALT = 7001  # added to the seed: randomness of this tool alone
 
 
@@ -74,11 +77,14 @@ class Lines:
     ink: str = "#14141a"
     grain: float = ranged(0.0, 0, 1)
     relief: float = ranged(0.0, 0, 2)
+    reserve: str = ""
     opacity: float = ranged(1.0, 0, 1)
 
     def __post_init__(self) -> None:
         check(self, "The key lines' ")
         colour_of(self.ink, "The key lines' ink")
+        if self.reserve != "":
+            colour_of(self.reserve, "The key lines' reserve")
 
 
 class InkLayer:
@@ -102,8 +108,48 @@ def plan_lines(view: View, settings: Lines, colours: Floats) -> Layer:
     lines = strokes(view, settings, colours)
     if settings.relief:
         return brushed(view, lines, settings.ink, settings.opacity, settings.relief, colours)
-    sheet = pen.Sheet(lines, view.photo.shape[:2], view.size, bent=True)
-    return InkLayer(view, sheet, settings.ink, settings.opacity, settings.grain)
+    layers = [(lines, settings.ink)]
+    if settings.reserve:
+        layers.append((reserved(view, settings, colours), settings.reserve))
+    shape = view.photo.shape[:2]
+    return InkLayers(
+        [InkLayer(view, pen.Sheet(one, shape, view.size, bent=True), ink, settings.opacity, settings.grain) for one, ink in layers]
+    )
+
+
+class InkLayers:
+    """Lines of several inks, one after another."""
+
+    def __init__(self, layers: list[InkLayer]) -> None:
+        self.layers = layers
+
+    def apply(self, canvas: Floats, top: int) -> Floats:
+        for layer in self.layers:
+            canvas = layer.apply(canvas, top)
+        return canvas
+
+
+def reserved(view: View, settings: Lines, colours: Floats) -> pen.Strokes:
+    """What is left blank in areas of the (h, w, 3) colours as dark as the ink: the lines of what is seen there."""
+    unit = view.unit * view.detail
+    ink = analysis.to_lab(colour_of(settings.ink, "The ink")[None, None])[0, 0, 0]
+    dark = np.asarray(analysis.to_lab(colours)[..., 0] < ink + HIDES, np.uint8)
+    side = 2 * max(1, round(WITHIN * unit)) + 1
+    dark = np.asarray(cv2.erode(dark, np.ones((side, side), np.uint8)), np.float32) * (1 - view.sight.face_map())
+    if not dark.any():
+        return pen.no_strokes()
+    # of dark things the shades are told apart
+    light = np.asarray(np.sqrt(view.sight.lightness(OPENED)), np.float32)
+    # strands of hair as well as the features of a face
+    h, w = light.shape
+    small = max(1, w // 2), max(1, h // 2)
+    lab = analysis.to_lab(analysis.resized(view.sight.opened(OPENED), small))
+    hair = analysis.resized(hair_map(view.sight.haired(), small, small[0] / w, view.sight.foreground(), lab), (w, h), cv2.INTER_LINEAR)
+    found = curves(light, unit, 1.4 * settings.reach, settings.density, settings.shortest, np.asarray(STRANDS * hair, np.float32))
+    found = found.where(dark, 0.5, inside=True).longer(1.2 * settings.shortest * unit)
+    if len(found):
+        found = _calmed(found, view, replace(settings, calm=1.0), unit)
+    return drawn(view, replace(settings, weight=BLANK * settings.weight, spots=0.0), found)
 
 
 def strokes(view: View, settings: Lines, flat: Floats | None = None) -> pen.Strokes:

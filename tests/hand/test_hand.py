@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from stylekit.errors import SettingError
-from stylekit.hand.analysis import enlarged, flow, opened
+from stylekit.hand.analysis import enlarged, flow, opened, to_lab
 from stylekit.hand.drawing import draw
 from stylekit.hand.hand import Hand
 from stylekit.hand.sight import Sight
@@ -255,3 +255,20 @@ def test_faces_are_lit_without_harm_at_black_and_white() -> None:
     with np.errstate(invalid="raise"):
         result = toned(view(dark), Tone(median=0.3, high=1.0), dark)
     assert np.isfinite(result).all()
+
+
+def test_a_sky_without_a_hue_is_blue_high_up_and_light_low_down() -> None:
+    photo = np.full((256, 256, 3), 0.93, np.float32)
+    photo[150:] = (0.35, 0.3, 0.2)
+    photo += np.random.default_rng(0).normal(0, 0.004, photo.shape).astype(np.float32)
+    photo = np.clip(photo, 0, 1)
+    plain, blue = (to_lab(toned(view(photo), Tone(light="#fff0d0", tint=0.2, sky=sky), photo)) for sky in ("", "#8fb0e0"))
+    assert blue[5:20, :, 2].mean() < plain[5:20, :, 2].mean() - 15
+    assert blue[135:145, :, 2].mean() > blue[5:20, :, 2].mean() + 15
+    assert np.abs(blue[180:] - plain[180:]).max() < 1.5
+    coloured = photo.copy()
+    coloured[:150] = (0.6, 0.75, 0.95)
+    one, other = (toned(view(coloured), Tone(sky=sky), coloured) for sky in ("", "#e0a0a0"))
+    assert np.abs(one - other).max() < 0.02
+    with pytest.raises(SettingError, match="sky"):
+        Tone(sky="blue")

@@ -162,3 +162,12 @@ def test_clean_dots_are_an_accent_and_no_ground_for_all(share: float, dotted: bo
     ground = np.where(photo < 1, np.float32([0.5, 0.75, 1.0]), np.float32(1))
     layer = plan_dots(seen(photo), Dots(clean=1.0, dark=30.0), np.asarray(ground, np.float32))
     assert (len(layer.places) > 0) == dotted
+
+
+def test_dots_stand_for_one_or_two_colours_on_which_they_show() -> None:
+    stripes = np.float32([[0.55, 0.8, 1.0], [0.95, 0.85, 0.6], [0.6, 0.85, 0.65], [0.95, 0.75, 0.75], [0.1, 0.3, 0.7]])
+    ground = np.ascontiguousarray(np.repeat(stripes, 60, 0)[:, None].repeat(300, 1))
+    layer = plan_dots(seen(np.full_like(ground, 0.6)), Dots(clean=1.0, dark=20.0), ground)
+    under = np.unique((layer.places[:, 1] * 5).astype(int))
+    assert len(under) == 2
+    assert 4 not in under  # blue dots on blue

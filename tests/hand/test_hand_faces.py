@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from stylekit.hand.linework.portrait import portraits
 from stylekit.hand.sight import Sight
 from stylekit.hand.subject.faces import found
 from stylekit.hand.subject.features import turn
-from stylekit.hand.subject.skin import hair_map
+from stylekit.hand.subject.skin import FAIR, HAIR_BROWN, hair_map, hair_of, haired, nearest
 from stylekit.hand.view import View
 from stylekit.storage.paths import ASSETS
 
@@ -134,3 +136,46 @@ def test_of_a_small_face_only_eyes_and_mouth_are_drawn(person: Sight) -> None:
     (brow,) = known[0].brows[:1]
     middle = brow.mean(0).round().astype(int)
     assert not marks[middle[1], middle[0]]
+
+
+def test_hair_is_told_by_its_light_beside_the_face(person: Sight) -> None:
+    lab = to_lab(person.photo)
+    (x, y, width, height), *_ = person.faces()
+    skin = np.median(lab[y + height // 2 : y + 3 * height // 4, x + width // 3 : x + 2 * width // 3].reshape(-1, 3), 0)
+    black, brown, fair, grey, cap = (
+        (0.3 * skin[0], 2, 4),
+        (0.7 * skin[0], 6, 12),
+        (0.95 * skin[0], 2, 26),
+        (0.8 * skin[0], 0, 1),
+        (40, -5, -40),
+    )
+    seen = np.array([black, brown, fair, grey, cap], np.float32)
+    at = np.repeat(np.array([[x + width / 2, y]], np.float32), 5, 0)
+    told = hair_of(seen, lab, person.found(), 1.0, at)
+    assert told[0, 0] < black[0]
+    assert np.array_equal(told[1], HAIR_BROWN)
+    assert np.array_equal(told[2], FAIR)
+    assert np.array_equal(told[3], seen[3])
+    assert np.isnan(told[4]).all()
+
+
+def test_a_head_that_is_skin_to_the_top_has_no_hair(person: Sight) -> None:
+    (one, *_) = person.found()
+    assert haired(person.photo, person.found()) == person.found()
+    # the forehead goes on over the whole head
+    x, y, width, height = one.box
+    photo = person.photo.copy()
+    forehead = np.median(photo[y + height // 2 : y + 3 * height // 4, x + width // 3 : x + 2 * width // 3].reshape(-1, 3), 0)
+    photo[: y + height // 4, x - width // 2 : x + width + width // 2] = np.clip(forehead * 1.15, 0, 1)
+    assert one not in haired(photo, person.found())
+
+
+def test_each_place_belongs_to_the_nearest_head(person: Sight) -> None:
+    (one, *_) = person.found()
+    size = person.photo.shape[1], person.photo.shape[0]
+    other = replace(one, box=(0, *one.box[1:]), points=None)
+    numbers = nearest([one, other], size, 1.0)
+    assert numbers is not None
+    assert numbers[one.box[1], one.box[0] + one.box[2] // 2] == 0
+    assert numbers[one.box[1], 2] == 1
+    assert nearest([], size, 1.0) is None

@@ -14,10 +14,11 @@ from stylekit.hand.areas.accents import features, structures
 from stylekit.hand.areas.borders import curved
 from stylekit.hand.areas.merging import merged
 from stylekit.hand.areas.regions import Areas, calmed, filled, flooded, measured, without_crumbs, without_rims
-from stylekit.hand.fields import Fields, FlatLayer, pieces, plan_fields
+from stylekit.hand.fields import Fields, FlatLayer, cut_apart, pieces, plan_fields
 from stylekit.hand.glass import Glass, parted, plan_glass
 from stylekit.hand.palettes import BROWN, PALETTES, POSTER, Palette, Sort, assigned, best_palette, colour_of, costs
 from stylekit.hand.sight import Sight
+from stylekit.hand.subject.skin import HAIR_BROWN
 from stylekit.hand.view import View
 
 TOOLS = [
@@ -428,3 +429,37 @@ def test_the_layer_keeps_nothing_of_the_size_of_the_result(photo) -> None:
     assert sum(v.nbytes for v in kept if isinstance(v, np.ndarray)) < 20e6
     band = layer.apply(np.zeros((16, 8000, 3), np.float32), 3000)
     assert band.shape == (16, 8000, 3)
+
+
+def test_the_ink_of_skin_is_nothing_else_s() -> None:
+    palette = PALETTES["atelier"]
+    lab = np.array([[72, 12, 24], [78, 8, 28]], np.float32)  # a face, and a wall of much its colour
+    mass = np.array([50, 600], np.float32)
+    alone = palette.inks[costs(lab, mass, palette, sort(2))[1].argmin()]
+    skin = np.array([1, 0], np.float32)
+    face, wall = (palette.inks[i] for i in costs(lab, mass, palette, replace(sort(2), skin=skin, flesh=skin)).argmin(1))
+    assert face == alone
+    assert wall != face
+
+
+def test_grey_hair_has_no_colour_and_brown_hair_its_own_ink() -> None:
+    one = np.ones(1, np.float32)
+    palette = PALETTES["dawn"].with_ink(HAIR_BROWN)
+    hair = palette.lab[costs(HAIR_BROWN[None], one, palette, sort(1, hair=one, brunette=True))[0].argmin()]
+    assert np.abs(hair - HAIR_BROWN).max() < 1
+    wood = palette.lab[costs(HAIR_BROWN[None], one, palette, sort(1, hair=0 * one, brunette=True))[0].argmin()]
+    assert np.abs(wood - hair).max() > 5
+    for light in (30, 45, 60, 75):
+        grey = PALETTES["dawn"].lab[costs(np.array([[light, 3, 5]], np.float32), one, PALETTES["dawn"], sort(1, hair=one))[0].argmin()]
+        assert np.hypot(*grey[1:]) < 26
+
+
+def test_heads_that_touch_have_hair_of_their_own() -> None:
+    thing = np.ones((20, 40), bool)
+    hair = np.ones((20, 40), np.float32)
+    heads = np.repeat(np.arange(2, dtype=np.int32), 20)[None].repeat(20, 0)
+    together, _ = cut_apart(np.zeros((20, 40), np.int32), thing, hair)
+    apart, kind = cut_apart(np.zeros((20, 40), np.int32), thing, hair, heads)
+    assert together.max() == 0
+    assert apart[0, 0] != apart[0, -1]
+    assert len(kind) == 2

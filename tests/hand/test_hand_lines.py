@@ -23,13 +23,15 @@ Plan = Callable[[View, Any, Floats], Layer]
 TOOLS: list[tuple[Plan, Any]] = [
     (plan_lines, Lines(waver=0.5, again=0.5, fine=0.5, focus=0.5, margin=0.3, shade=0.5)),
     (plan_lines, Lines(things=1.0)),
+    (plan_lines, Lines(relief=1.0)),
+    (plan_lines, Lines(reserve="#ffffff", shortest=6.0)),
     (plan_hatching, Hatching(smudge=0.3, values=4, accents=0.9)),
     (plan_woodblock, Woodblock()),
     (plan_woodblock, Woodblock(things=0.4)),
     (plan_engraving, Engraving()),
 ]
 tools = pytest.mark.parametrize(
-    ("plan", "settings"), TOOLS, ids=["lines", "things", "hatching", "woodblock", "woodblock of things", "engraving"]
+    ("plan", "settings"), TOOLS, ids=["lines", "things", "brushed", "reserved", "hatching", "woodblock", "woodblock of things", "engraving"]
 )
 
 
@@ -221,3 +223,28 @@ def test_lines_are_heavy_in_shade_and_lost_in_light() -> None:
         return float(drawn.widths[(x > 30) & (x < 90)].mean() / max(drawn.widths[(x > 210) & (x < 270)].mean(), 1e-6))
 
     assert ratio(shaded) > 1.6 * ratio(even)
+
+
+def test_brushed_lines_are_of_many_tones_between_the_ink_and_what_lies_there() -> None:
+    photo = scene()
+    flat = np.full_like(photo, (0.9, 0.8, 0.3))
+    by_pen, by_brush = (plan_lines(seen(photo), Lines(ink="#101060", relief=r), flat).apply(flat, 0) for r in (0.0, 1.0))
+    dark = [picture[picture[..., 0] < 0.5] for picture in (by_pen, by_brush)]
+    assert min(len(one) for one in dark) > 100
+    assert dark[1].std(0).mean() > 1.5 * dark[0][dark[0][:, 0] < 0.1].std(0).mean()
+    ink = analysis.to_lab(np.float32([[[16 / 255, 16 / 255, 96 / 255]]]))[0, 0]
+    assert analysis.to_lab(dark[1][None])[0, :, 0].mean() > ink[0] + 3
+
+
+def test_lines_in_areas_too_dark_for_the_ink_are_left_blank() -> None:
+    photo = np.full((160, 200, 3), 0.16, np.float32)
+    photo[40:120, 60:140] = 0.26
+    photo = np.asarray(cv2.GaussianBlur(photo, (0, 0), 0.8), np.float32)
+    dark, light = (np.full_like(photo, v) for v in (0.06, 0.9))
+    settings = Lines(ink="#101018", reserve="#ffffff", shortest=6.0, weight=8.0)
+    on_dark, on_light = (plan_lines(seen(photo), settings, ground).apply(ground, 0) for ground in (dark, light))
+    assert (on_dark > 0.7).any()
+    assert on_light.max() <= 0.9 + 1e-6
+    assert not (plan_lines(seen(photo), Lines(ink="#101018", shortest=6.0, weight=8.0), dark).apply(dark, 0) > 0.2).any()
+    with pytest.raises(SettingError, match="reserve"):
+        Lines(reserve="white")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pytest
 
 from stylekit.hand import analysis
-from stylekit.hand.areas.pigments import PAPER, chart, fewer
+from stylekit.hand.areas.pigments import CHART, PAPER, chart, fewer, washed
 from stylekit.hand.areas.regions import measured, without_crumbs
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.view import Floats, View
@@ -112,3 +113,23 @@ def test_crumbs_go_to_their_neighbours() -> None:
     cleaned = without_crumbs(labels, np.full(labels.shape, 30, np.float32))
     assert set(np.unique(cleaned)) == {0, 2}
     assert (cleaned == 2).sum() == 225
+
+
+def test_broad_ochre_ground_is_printed_paler_than_a_thing() -> None:
+    rows = list(CHART)
+    hue = np.array([rows.index("yellow"), rows.index("yellow"), rows.index("yellow"), rows.index("blue")])
+    tone, mass = np.array([2, 2, 2, 2]), np.array([100, 100, 2, 100], np.float32)
+    assert washed(hue, tone, mass, np.array([0, 1, 0, 0], np.float32)).tolist() == [True, False, False, False]
+
+
+def test_a_grey_thing_is_grey_whatever_a_model_makes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = np.full((120, 160, 3), (0.55, 0.65, 0.8), np.float32)
+    photo[40:110, 50:110] = 0.35
+    model = photo.copy()
+    model[40:110, 50:110] = (0.6, 0.25, 0.15)
+    view = seen(photo)
+    inside = np.zeros(photo.shape[:2], np.float32)
+    inside[40:110, 50:110] = 1
+    monkeypatch.setattr(view.sight, "figure", lambda: inside)
+    shown = analysis.to_lab(plan_woodblock(view, Woodblock(grain=0, wear=0), model).apply(photo, 0))[60:100, 60:100].mean((0, 1))
+    assert shown[1] < 6

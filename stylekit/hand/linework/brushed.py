@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import cv2
 import numpy as np
 
 from stylekit.hand.analysis import Floats, to_lab, to_rgb
@@ -43,9 +46,14 @@ def _pieces(view: View, lines: pen.Strokes, ink: str, opacity: float, relief: fl
         paths.append(np.stack([x, y], -1))
         halves.append(0.5 * BROADER * np.percentile(width, 70, axis=1))
     path, half = np.concatenate(paths).astype(np.float32), np.concatenate(halves).astype(np.float32)
-    seen = half > 0.25 * unit
+    # a brush is broader than the line: none reaches to where nothing is wanted
+    side = 2 * math.ceil((1 + 3 * ASIDE) * float(half.max())) + 3
+    wanted = pen.sampled(cv2.erode(view.amount, np.ones((side, side), np.uint8)), path).min(1)
+    seen = (half > 0.25 * unit) & (wanted > 0)
+    if not seen.any():
+        return no_pieces()
     path, half = path[seen], half[seen]
-    path += ASIDE * half[:, None, None] * rng.standard_normal((len(path), 1, 2)).astype(np.float32)
+    path += ASIDE * half[:, None, None] * np.clip(rng.standard_normal((len(path), 1, 2)), -2, 2).astype(np.float32)
     # what lies there, seen as a whole
     own = np.median(to_lab(pen.sampled(colours, path)), 1)
     vary = rng.standard_normal((len(path), 4)).astype(np.float32)

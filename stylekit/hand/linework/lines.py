@@ -133,9 +133,9 @@ def reserved(view: View, settings: Lines, colours: Floats) -> pen.Strokes:
     """What is left blank in areas of the (h, w, 3) colours as dark as the ink: the lines of what is seen there."""
     unit = view.unit * view.detail
     ink = analysis.to_lab(colour_of(settings.ink, "The ink")[None, None])[0, 0, 0]
-    dark = np.asarray(analysis.to_lab(colours)[..., 0] < ink + HIDES, np.uint8)
+    hidden = np.asarray(analysis.to_lab(colours)[..., 0] < ink + HIDES, np.float32)
     side = 2 * max(1, round(WITHIN * unit)) + 1
-    dark = np.asarray(cv2.erode(dark, np.ones((side, side), np.uint8)), np.float32) * (1 - view.sight.face_map())
+    dark = np.asarray(cv2.erode(hidden, np.ones((side, side), np.uint8)) * (1 - view.sight.face_map()), np.float32)
     if not dark.any():
         return pen.no_strokes()
     # of dark things the shades are told apart

@@ -114,14 +114,16 @@ def toned(view: View, tone: Tone, colours: Floats) -> Floats:
 
 
 def _overcast(view: View) -> Floats | None:
-    """(h, w) in 0..1: where there is sky without a hue of its own; None where there is none."""
+    """(h, w) in 0..1: where there is sky without a hue of its own, or next to none and a cool one; None where there is none."""
     sky = Form.of(view.sight, view.unit).sky
     if sky.max() < 0.3:
         return None
     h, w = view.photo.shape[:2]
     seen = to_lab(view.photo)
-    grey = smoothstep(blur(np.hypot(seen[..., 1], seen[..., 2]), 2 * view.unit), 9, 4) * smoothstep(seen[..., 0], 60, 75)
-    return np.asarray(resized(sky, (w, h), cv2.INTER_LINEAR) * blur(grey, 1.5 * view.unit), np.float32)
+    strength = blur(np.hypot(seen[..., 1], seen[..., 2]), 2 * view.unit)
+    pale = np.maximum(smoothstep(strength, 9, 4), smoothstep(strength, 16, 11) * smoothstep(seen[..., 2], 2, -2))
+    pale = blur(np.asarray(pale * smoothstep(seen[..., 0], 60, 75), np.float32), 1.5 * view.unit)
+    return np.asarray(resized(sky, (w, h), cv2.INTER_LINEAR) * pale, np.float32)
 
 
 def _coloured(tone: Tone, new: Floats, t: Floats, ab: Floats, face: Floats, unit: float) -> Floats:

@@ -36,7 +36,7 @@ LONGER, SURER = 2.0, 0.45  # of the shortest line, how much longer, and how sure
 LIT = 0.3  # of the weight of a line; what light leaves less of is not drawn
 STRAIGHT = 1.1  # units by which a line may waver about a straight one that it is drawn as
 LONG = 14.0  # units; no shorter part of a line is straightened, and all of one twice as long
-HIDES, WITHIN, BLANK = 14.0, 2.5, 0.7  # CIE L by which the ink does not show; units to the border of what is blank; its weight
+HIDES, WITHIN, BLANK = 14.0, 4.5, 0.7  # CIE L by which the ink does not show; units to the border of what is blank; its weight
 STRANDS = 0.8  # how far faint lines in hair count as those in a face do
 SALT = 7001  # added to the seed: randomness of this tool alone
 

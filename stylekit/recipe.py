@@ -25,8 +25,8 @@ from stylekit.style_picture.picture import PICTURE_PREFIX, StylePicture
 PNG_KEY = "stylekit"  # the text chunk that carries the recipe
 # 2: maps, feather, structure, keep_colours and match_border; 3: style pictures; 4: the hand; 5: words, samplers, accelerators, the hand of
 # style pictures; 6: what stands before the ground is cut out; 7: areas and lines of things, as a network sees where they end; 8: figure and
-# ground, as another sees them; 9: borders and lines that are straight where things are; 10: accents, hair, small faces; 11: hair and skies in
-# their own tone, lines left blank in black, contours of a brush
+# ground, as another sees them; 9: borders and lines that are straight where things are; 10: accents, hair, small faces; 11: hair and skies
+# in their own tone, lines left blank in black, contours of a brush
 FORMAT = 11
 READABLE = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
 MAP_KEY = "png"  # a map in JSON is {"png": base64 of a greyscale PNG}

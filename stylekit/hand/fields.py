@@ -138,6 +138,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         told = (topped > 0.5) & (theirs == HAIR_BROWN).all(1)
         brunette = bool(not brown and areas.mass[told].sum() > BRUNETTE * areas.mass.sum())
     before = shares(labels, figure)
+    may, limbs = flesh(areas, person, before)
     sort = Sort(
         sure=None if edge is None else measured(labels, lab, np.ones_like(face), edge=edge).step,
         skin=skin_share(areas, lab, heads, person),
@@ -148,7 +149,8 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         white=settings.whites * whites(plain),
         blacks=settings.blacks,
         hair=topped,
-        flesh=flesh(areas, person, before),
+        flesh=may,
+        limbs=limbs,
         brown=brown,
         brunette=brunette,
     )
@@ -277,17 +279,18 @@ def cut_apart(
     return labels, kind
 
 
-def flesh(areas: Areas, person: int, figure: Floats) -> Floats:
-    """(n,) 0..1: how far each field may have the ink of the skin that is field `person`: part of the figure, (n,) in 0..1, above all if it
-    is of its hue, or no larger than an arm."""
+def flesh(areas: Areas, person: int, figure: Floats) -> tuple[Floats, Floats]:
+    """(n,) 0..1 twice: how far each field may have the ink of the skin that is field `person`: part of the figure, (n,) in 0..1, above all
+    if it is of its hue, or no larger than an arm; and how far it is all three."""
     if person < 0:
-        return np.ones(len(areas.mass), np.float32)
+        return np.ones(len(areas.mass), np.float32), np.zeros(len(areas.mass), np.float32)
     own = areas.lab[person]
     shade = np.clip((areas.lab[:, 0] + 8) / (own[0] + 8), 0.3, 1.25)[:, None]
     off = np.hypot(*(areas.lab[:, 1:] - own[1:] * shade).T)
     alike = smoothstep(off, 28, 14) * smoothstep(np.abs(areas.lab[:, 0] - own[0]), 50, 35)
     small = smoothstep(areas.mass / float(areas.mass.sum()), *LARGER_THAN_HANDS)
-    return np.asarray(np.maximum(figure * (DRESSED_SKIN + (1 - DRESSED_SKIN) * alike), 1 - small), np.float32)
+    may = np.maximum(figure * (DRESSED_SKIN + (1 - DRESSED_SKIN) * alike), 1 - small)
+    return np.asarray(may, np.float32), np.asarray(figure * alike * (1 - small), np.float32)
 
 
 def whites(lab: Floats) -> Floats:

@@ -35,6 +35,7 @@ SKINS_OWN = 1500.0  # squared Lab; what it costs to give the ink of light skin t
 YELLOW = 95.0  # degrees of its hue in CIE Lab
 VALUE = 20.0  # CIE lightness by which figure and ground differ where they meet
 TOLD_APART = 15.0  # CIE Lab; as far apart are at least two inks where a thing surely ends
+DARK = (22.0, 36.0)  # CIE lightness up to which, and from which on, that holds
 ENDS = (0.2, 0.6)  # how surely a thing ends at a border that need not be seen, and at one that has to be
 CLEAR_DIFFERENCE = 25.0  # CIE Lab; two neighbours this far apart are clearly two things
 
@@ -108,16 +109,17 @@ def toned(light: Floats, weight: Floats, low: float, high: float) -> Floats:
 
 @dataclass(frozen=True, kw_only=True)
 class Sort:
-    """How inks are chosen for n fields. skin, hair, figure, white, flesh: (n,) in 0..1, how far each is skin, lies where hair is, is part
-    of what the photo is of, is to be left white, and may have the ink of skin without being told to be some. vivid: factor on the photo's
-    chroma. lift: CIE lightness added in the midtones. apart: how much it weighs that neighbours which differ stay so. blacks: the most of
-    the picture that the darkest ink may cover. brown: skin is dark, and gets an ink of its own. brunette: so does brown hair. sure: (m,) in
-    0..1, how surely a thing ends between each two neighbours."""
+    """How inks are chosen for n fields. skin, hair, figure, white, flesh, limbs: (n,) in 0..1, how far each is skin, lies where hair is, is
+    part of what the photo is of, is to be left white, may have the ink of skin without being told to be some, and has the hue of it as
+    well. vivid: factor on the photo's chroma. lift: CIE lightness added in the midtones. apart: how much it weighs that neighbours which
+    differ stay so. blacks: the most of the picture that the darkest ink may cover. brown: skin is dark, and gets an ink of its own.
+    brunette: so does brown hair. sure: (m,) in 0..1, how surely a thing ends between each two neighbours."""
 
     skin: Floats
     figure: Floats
     white: Floats
     flesh: Floats
+    limbs: Floats
     vivid: float = 1.4
     lift: float = 0.0
     apart: float = 1.0
@@ -234,9 +236,14 @@ def _pair_costs(areas: Areas, palette: Palette, sort: Sort) -> Floats:
     one, other = areas.pairs.T
     gap = np.sqrt(((inks[:, None] - inks[None]) ** 2).sum(-1))[None]
     hues = np.sqrt(((inks[:, None, 1:] - inks[None, :, 1:]) ** 2).sum(-1))[None]
+    step = areas.step
+    if sort.sure is not None:
+        # in the dark nothing is told apart
+        lit = smoothstep(np.maximum(lab[one, 0], lab[other, 0]), *DARK)
+        step = np.maximum(step, TOLD_APART * lit * smoothstep(sort.sure, *ENDS))
     # light and shade of one skin may run together
-    step = areas.step if sort.sure is None else np.maximum(areas.step, TOLD_APART * smoothstep(sort.sure, *ENDS))
-    seen = (np.minimum(step, CLEAR_DIFFERENCE) * (1 - skin[one] * skin[other]))[:, None, None]
+    body = np.maximum(skin, sort.limbs)
+    seen = (np.minimum(step, CLEAR_DIFFERENCE) * (1 - body[one] * body[other]))[:, None, None]
     tint = (1.3 * sort.vivid * np.sqrt(((lab[one, 1:] - lab[other, 1:]) ** 2).sum(-1)) + 12)[:, None, None]
     rise = (lab[other, 0] - lab[one, 0])[:, None, None]
     inked = (inks[None, :, 0] - inks[:, None, 0])[None]

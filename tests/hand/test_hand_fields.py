@@ -45,7 +45,7 @@ def scene(h: int, w: int) -> np.ndarray:
 
 def sort(n: int, skin: float = 0, figure: tuple[float, ...] = (), **changes: object) -> Sort:
     zeros = np.zeros(n, np.float32)
-    return Sort(skin=zeros + skin, figure=np.array(figure or zeros, np.float32), white=zeros, flesh=zeros + 1, **changes)  # type: ignore[arg-type]
+    return Sort(skin=zeros + skin, figure=np.array(figure or zeros, np.float32), white=zeros, flesh=zeros + 1, limbs=zeros, **changes)  # type: ignore[arg-type]
 
 
 def seen(photo: np.ndarray, amount: float | np.ndarray = 1.0, size: tuple[int, int] | None = None, **changes: object) -> View:

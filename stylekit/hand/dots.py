@@ -22,6 +22,9 @@ from stylekit.ranges import check, ranged
 
 LEAST = 62.0  # units; the side of a square as large as the smallest area that is chosen for dots
 SHARE, WHOLE = 0.4, 0.7  # of the picture: the most that is given dots, and the largest area that is when it is the only one
+FEW, EMPTY = 0.04, 0.15  # share of the picture that dots have where there are too few, and that one colour for fading ones has
+CALM = 0.012  # slope of light per unit in such an area
+FADING = 0.8, 0.06  # strength of its dots at the top and at the bottom
 BEFORE = 0.5  # how much less worth an area of what the photo is of is
 INKS = 2  # of a ground that are given dots at most: dots stand for a colour
 OPENED = 0.55  # median light of the photo whose tones are looked at
@@ -88,7 +91,7 @@ def plan_dots(view: View, settings: Dots, colours: Floats) -> Layer:
     warm, shows = _on(to_lab(inks[None])[0], under)
     if settings.clean:
         _, seen = _on(to_lab(inks[None])[0], to_lab(colours))
-        middle = middle + np.float32(settings.clean) * (chosen(view, colours, middle * seen, unit) - middle)
+        middle = middle + np.float32(settings.clean) * (chosen(view, colours, middle, seen, unit) - middle)
     share = settings.largest * middle[row, column]
     radius = pitch * np.sqrt(share * np.clip(view.amount[row, column], 0, 1) / math.pi)
     radius = radius * shows
@@ -111,10 +114,12 @@ def _on(inks: Floats, ground: Floats) -> tuple[NDArray[np.bool_], Floats]:
     return warm, np.asarray(shows, np.float32)
 
 
-def chosen(view: View, ground: Floats, middle: Floats, unit: float) -> Floats:
+def chosen(view: View, ground: Floats, middle: Floats, shows: Floats, unit: float) -> Floats:
     """(h, w) in 0..1: the strength of dots on the areas of one colour of (h, w, 3) ground that are large, calm, of a middle tone and not
     skin, those of one or two colours, of the ground sooner than of what the photo is of; even over each area, but for a slow change of its
-    tone. middle: (h, w) in 0..1, how much each place is of a middle tone on which dots show."""
+    tone. Where hardly any is of a middle tone, the most that another colour has gets dots that run out downwards, as a sky does. middle,
+    shows: (h, w) in 0..1, how much each place is of a middle tone, and how well dots show there."""
+    middle = middle * shows
     packed = (ground * 255).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
     _, numbers = np.unique(packed, return_inverse=True)
     labels = np.asarray(numbers.reshape(packed.shape), np.int32)
@@ -124,20 +129,26 @@ def chosen(view: View, ground: Floats, middle: Floats, unit: float) -> Floats:
     wide = blur(middle, 30 * unit)
     result = np.zeros(middle.shape, np.float32)
     found: list[tuple[float, list[tuple[int, NDArray[np.bool_], float]]]] = []
+    open_ground = np.zeros(middle.shape, bool)
     for label in range(int(labels.max()) + 1):
         _, parts, stats, _ = cv2.connectedComponentsWithStats(np.asarray(labels == label, np.uint8), connectivity=4)
         large = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] > (LEAST * unit) ** 2)
         worth, whole, own = 0.0, 0, []
+        empty = np.zeros(middle.shape, bool)
         for number in large[large > 0].tolist():
             mask = parts == number
             area = int(stats[number, cv2.CC_STAT_AREA])
             tone, free, rough = float(middle[mask].mean()), float(clear[mask].mean()), float(busy[mask].mean())
+            ahead = float(behind[mask].mean())
+            if min(free, 2 * ahead - 1, float(shows[mask].mean())) > 0.8 and rough < CALM:
+                empty |= mask
             if tone > 0.22 and free > 0.8:
                 # of two areas the calmer and the more in the middle
-                worth, whole = worth + area * tone * free * float(behind[mask].mean()) / (0.01 + rough), whole + area
+                worth, whole = worth + area * tone * free * ahead / (0.01 + rough), whole + area
                 own.append((area, mask, tone))
         if own:
             found.append((worth / whole, own))
+        open_ground = max(open_ground, empty, key=np.count_nonzero)
     room, left = SHARE * middle.size, INKS
     for _, own in sorted(found, key=lambda one: -one[0]):
         taken = False
@@ -149,6 +160,11 @@ def chosen(view: View, ground: Floats, middle: Floats, unit: float) -> Floats:
         left -= taken
         if left == 0:
             break
+    if open_ground.mean() > EMPTY and (result > 0).mean() < FEW:
+        rows = np.flatnonzero(open_ground.any(1))
+        down = (np.arange(len(result), dtype=np.float32) - rows[0]) / len(rows)
+        fading = np.broadcast_to((FADING[0] + down * (FADING[1] - FADING[0]))[:, None], result.shape)
+        result[open_ground] = fading[open_ground]
     # whole dots only: none that would be cut by a face
     return np.asarray(result * (clear > 0.5), np.float32)
 

@@ -155,13 +155,16 @@ def test_wrong_settings_are_refused_with_a_sentence(changes, said) -> None:
     assert str(caught.value).endswith(".")
 
 
-@pytest.mark.parametrize(("share", "dotted"), [(0.2, True), (0.4, True), (0.8, False)])
-def test_clean_dots_are_an_accent_and_no_ground_for_all(share: float, dotted: bool) -> None:
+@pytest.mark.parametrize(("share", "fading"), [(0.2, False), (0.4, False), (0.8, True)])
+def test_clean_dots_are_even_on_an_accent_and_run_out_on_what_is_most_of_a_picture(share: float, fading: bool) -> None:
     photo = np.ones((200, 200, 3), np.float32)
     photo[: round(200 * share)] = (0.45, 0.6, 0.8)
     ground = np.where(photo < 1, np.float32([0.5, 0.75, 1.0]), np.float32(1))
     layer = plan_dots(seen(photo), Dots(clean=1.0, dark=30.0), np.asarray(ground, np.float32))
-    assert (len(layer.places) > 0) == dotted
+    down = layer.places[:, 1]
+    high, low = layer.radii[down < 0.3 * share], layer.radii[(down > 0.6 * share) & (down < 0.9 * share)]
+    assert (high.mean() > 1.3 * low.mean()) == fading
+    assert down.max() < share + 0.03
 
 
 def test_dots_stand_for_one_or_two_colours_on_which_they_show() -> None:
@@ -171,3 +174,13 @@ def test_dots_stand_for_one_or_two_colours_on_which_they_show() -> None:
     under = np.unique((layer.places[:, 1] * 5).astype(int))
     assert len(under) == 2
     assert 4 not in under  # blue dots on blue
+
+
+def test_a_picture_without_middle_tones_has_dots_that_run_out_downwards() -> None:
+    photo = np.full((200, 260, 3), 0.96, np.float32)
+    photo[150:] = 0.03
+    ground = np.where(photo > 0.5, np.float32([1, 1, 0.96]), np.float32([0.05, 0.05, 0.1]))
+    layer = plan_dots(seen(photo), Dots(clean=1.0), np.asarray(ground, np.float32))
+    high, low = (layer.radii[(layer.places[:, 1] > a) & (layer.places[:, 1] < b)] for a, b in ((0, 0.2), (0.4, 0.6)))
+    assert high.mean() > 1.3 * low.mean() > 0
+    assert layer.places[:, 1].max() < 0.76

@@ -133,6 +133,9 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         if brown:
             # hair is darker than dark skin
             theirs = np.where(np.isnan(theirs), theirs, np.column_stack([0.4 * plain[:, 0], HAIR * areas.lab[:, 1:]]))
+        else:
+            # dark hair is as dark as the photo has it, however far that was opened
+            theirs[:, 0] = np.where(theirs[:, 0] < plain[:, 0], np.minimum(plain[:, 0], areas.lab[:, 0]), theirs[:, 0])
         share = smoothstep(topped, 0.3, 0.7)[:, None]
         areas = replace(areas, lab=np.asarray(np.where(share > 0, areas.lab + share * (theirs - areas.lab), areas.lab), np.float32))
         told = (topped > 0.5) & (theirs == HAIR_BROWN).all(1)

@@ -164,7 +164,8 @@ def costs(lab: Floats, mass: Floats, palette: Palette, sort: Sort) -> Floats:
         # hair is black, grey, brown or fair: none is green, blue or pink, and none much lighter than it is
         paler = np.maximum(inks[None, :, 0] - light[:, None] - 12, 0)
         turn = np.degrees(np.arctan2(inks[:, 2], inks[:, 1]))
-        dyed = (np.hypot(inks[:, 1], inks[:, 2]) > 26) & (((turn < 40) | (turn > 105))[None] | (chroma < GREYS)[:, None])
+        bright, odd = np.hypot(inks[:, 1], inks[:, 2]), (turn < 40) | (turn > 105)
+        dyed = (bright > 26) & (odd[None] | (chroma < GREYS)[:, None]) | (odd & (turn < 0) & (bright > 9) & (inks[:, 0] > 30))[None]
         apart = apart + (sort.hair * (1 - skin))[:, None] * (5000.0 * dyed + 6 * paler**2)
     # the ink of skin is nothing else's, so that a person stays apart from wood and walls
     if sort.brown:

@@ -130,16 +130,17 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     if topped is not None:
         theirs = hair_of(plain, to_lab(resized(view.photo, size)), view.sight.found(), smaller, places(labels))
         topped = np.where(np.isnan(theirs[:, 0]), 0, topped).astype(np.float32)
+        told = (theirs == HAIR_BROWN).all(1)
         if brown:
             # hair is darker than dark skin
             theirs = np.where(np.isnan(theirs), theirs, np.column_stack([0.4 * plain[:, 0], HAIR * areas.lab[:, 1:]]))
         else:
             # dark hair is as dark as the photo has it, however far that was opened
-            theirs[:, 0] = np.where(theirs[:, 0] < plain[:, 0], np.minimum(plain[:, 0], areas.lab[:, 0]), theirs[:, 0])
+            dark = (theirs[:, 0] < plain[:, 0]) & ~told
+            theirs[:, 0] = np.where(dark, np.minimum(plain[:, 0], areas.lab[:, 0]), theirs[:, 0])
         share = smoothstep(topped, 0.3, 0.7)[:, None]
         areas = replace(areas, lab=np.asarray(np.where(share > 0, areas.lab + share * (theirs - areas.lab), areas.lab), np.float32))
-        told = (topped > 0.5) & (theirs == HAIR_BROWN).all(1)
-        brunette = bool(not brown and areas.mass[told].sum() > BRUNETTE * areas.mass.sum())
+        brunette = bool(not brown and areas.mass[told & (topped > 0.5)].sum() > BRUNETTE * areas.mass.sum())
     before = shares(labels, figure)
     may, limbs = flesh(areas, person, before)
     sort = Sort(
@@ -166,7 +167,8 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     inked = without_slivers(inked, settings.slivers * unit)
     fine = curved(inked, settings.rounding * unit, face, FINE)
     if settings.structures > 0.5:
-        fine[structures(to_lab(shown)[..., 0], face, unit, FINE)] = 0
+        # a mast is one, a lock of hair is none
+        fine[structures(to_lab(shown)[..., 0], np.maximum(face, hair), unit, FINE)] = 0
     if settings.details:
         dark, light = details(to_lab(shown)[..., 0], face, unit, FINE, settings.details)
         if figure.any():

@@ -20,8 +20,9 @@ UNLIKE_SKIN = 10.0  # CIE Lab by which hair differs from its face
 SCALP = 0.6  # share of what lies over a forehead that has the hue of the face and is no darker, where no hair grows
 HAIR_BROWN = np.array([38.0, 16.0, 26.0], np.float32)  # CIE Lab of brown hair
 FAIR = np.array([76.0, 6.0, 48.0], np.float32)  # CIE Lab of fair hair
-BROWN_FROM, GREY_FROM, FAIR_FROM = 0.6, 0.72, 0.86  # lightness of hair beside its face's from which it may be brown, grey and fair
-WARM = 3.0  # CIE Lab b from which hair is brown and not black
+# lightness of hair beside its face's from which it may be brown, if it is clearly warm, brown, grey and fair
+WARM_FROM, BROWN_FROM, GREY_FROM, FAIR_FROM = 0.45, 0.6, 0.72, 0.86
+WARM, CLEARLY_WARM = 3.0, 10.0  # CIE Lab b from which hair is brown and not black, and from which it may be darker and brown
 YELLOWER = 18.0  # degrees of hue by which fair hair differs from its face
 DARK = 0.75  # of its light that dark hair keeps
 HAIR = 0.6  # of its chroma that dark hair keeps
@@ -187,7 +188,8 @@ def hair_of(hair: Floats, lab: Floats, faces: list[Face], smaller: float, at: Fl
     beside = (hair[:, 0] + 4) / (skin[:, 0] + 4)
     chroma, turn_of = np.hypot(hair[:, 1], hair[:, 2]), np.degrees(np.arctan2(hair[:, 2], hair[:, 1]))
     warm, colour = np.degrees(np.arctan2(skin[:, 2], skin[:, 1])), np.hypot(skin[:, 1], skin[:, 2])
-    result = np.where((beside < BROWN_FROM)[:, None] | (hair[:, 2:] < WARM), hair * [DARK, HAIR, HAIR], HAIR_BROWN)
+    brown = (beside >= BROWN_FROM) & (hair[:, 2] >= WARM) | (beside >= WARM_FROM) & (hair[:, 2] >= CLEARLY_WARM)
+    result = np.where(brown[:, None], HAIR_BROWN, hair * [DARK, HAIR, HAIR])
     result = np.where((beside > FAIR_FROM)[:, None], hair, result)
     result = np.where(((beside > FAIR_FROM) & (turn_of > warm + YELLOWER))[:, None], FAIR, result)
     grey = (beside > GREY_FROM) & (chroma < np.maximum(np.minimum(7, 0.4 * colour), 2))

@@ -11,6 +11,7 @@ from PIL import Image
 
 from stylekit.hand.analysis import Floats, to_lab
 from stylekit.hand.areas.accents import SMALL_FACE, Portrait, features, painted
+from stylekit.hand.fields import Fields, FlatLayer, plan_fields
 from stylekit.hand.linework.portrait import portraits
 from stylekit.hand.sight import Sight
 from stylekit.hand.subject.faces import found
@@ -179,3 +180,14 @@ def test_each_place_belongs_to_the_nearest_head(person: Sight) -> None:
     assert numbers[one.box[1], one.box[0] + one.box[2] // 2] == 0
     assert numbers[one.box[1], 2] == 1
     assert nearest([], size, 1.0) is None
+
+
+def test_brown_hair_is_brown_and_all_of_one_ink(person: Sight) -> None:
+    h, w = person.photo.shape[:2]
+    view = View(photo=person.photo, colours=person.photo, amount=np.ones((h, w), np.float32), size=(w, h), sight=person)
+    layer = plan_fields(view, Fields(palettes=("panel",), things=0.45, count=160, figure=1.0, structures=1.0), person.photo)
+    assert isinstance(layer, FlatLayer)
+    lab = to_lab(layer.colours((w, h)))
+    (x, y, width, height), *_ = person.faces()
+    crown = lab[y - height // 4 : y, x + width // 4 : x + 3 * width // 4].reshape(-1, 3)
+    assert (np.abs(crown - HAIR_BROWN).max(1) < 3).mean() > 0.9

@@ -14,7 +14,7 @@ from stylekit.hand.marks.prints import PRINTS
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.view import View
 
-LENGTH, OVERLAP = 46.0, 0.42  # units of one stroke, and the share of it at either end that the next one covers
+LENGTH, OVERLAP = 28.0, 0.45  # units of one stroke, and the share of it at either end that the next one covers
 BROADER = 1.5  # times as broad as the line of a pen: a brush's edge is ragged
 POINTS = 9  # along each stroke
 ASIDE = 0.12  # half widths by which a stroke lies beside the line

@@ -88,9 +88,10 @@ def plan_dots(view: View, settings: Dots, colours: Floats) -> Layer:
         smoothstep(blur(midtones(tone, settings.dark, settings.light), 0.6 * pitch * smaller), 0.2, 0.9), (w, h), cv2.INTER_LINEAR
     )
     inks = np.stack([colour_of(settings.warm, ""), colour_of(settings.cool, "")])
-    warm, shows = _on(to_lab(inks[None])[0], under)
+    pigments = to_lab(inks[None])[0]
+    warm, shows = _on(pigments, under)
     if settings.clean:
-        _, seen = _on(to_lab(inks[None])[0], to_lab(colours))
+        _, seen = _on(pigments, to_lab(colours))
         middle = middle + np.float32(settings.clean) * (chosen(view, colours, middle, seen, unit) - middle)
     share = settings.largest * middle[row, column]
     radius = pitch * np.sqrt(share * np.clip(view.amount[row, column], 0, 1) / math.pi)

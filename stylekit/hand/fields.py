@@ -122,13 +122,14 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     own = shown if colours is view.photo else opened(resized(colours, size), settings.median)
     lab = to_lab(own)
     areas = measured(labels, lab, np.ones_like(face), 3)
-    plain = measured(labels, to_lab(resized(view.photo, size)), np.ones_like(face)).lab
+    unopened = to_lab(resized(view.photo, size))
+    plain = measured(labels, unopened, np.ones_like(face)).lab
     heads = [(round(x * smaller), round(y * smaller), round(w * smaller), round(h * smaller)) for x, y, w, h in view.sight.faces()]
     topped = shares(labels, hair) if heads else None
     brown = person >= 0 and (lit(to_lab(resized(view.sight.opened(OPENED), size)), view.sight.found(), smaller) or 100) < BROWN
     brunette = False
     if topped is not None:
-        theirs = hair_of(plain, to_lab(resized(view.photo, size)), view.sight.found(), smaller, places(labels))
+        theirs = hair_of(plain, unopened, view.sight.found(), smaller, places(labels))
         topped = np.where(np.isnan(theirs[:, 0]), 0, topped).astype(np.float32)
         told = (theirs == HAIR_BROWN).all(1)
         if brown:

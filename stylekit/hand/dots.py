@@ -26,6 +26,7 @@ FEW, EMPTY = 0.04, 0.15  # share of the picture that dots have where there are t
 CALM = 0.012  # slope of light per unit in such an area
 FADING = 0.8, 0.06  # strength of its dots at the top and at the bottom
 BEFORE = 0.5  # how much less worth an area of what the photo is of is
+SCENE = 0.45  # share of the picture up to which what it is of is left plain, before a ground of dots
 INKS = 2  # of a ground that are given dots at most: dots stand for a colour
 OPENED = 0.55  # median light of the photo whose tones are looked at
 SMALL = 10.0  # pixels; dots of a smaller radius are drawn larger at first
@@ -117,8 +118,8 @@ def _on(inks: Floats, ground: Floats) -> tuple[NDArray[np.bool_], Floats]:
 
 def chosen(view: View, ground: Floats, middle: Floats, shows: Floats, unit: float) -> Floats:
     """(h, w) in 0..1: the strength of dots on the areas of one colour of (h, w, 3) ground that are large, calm, of a middle tone and not
-    skin, those of one or two colours, of the ground sooner than of what the photo is of; even over each area, but for a slow change of its
-    tone. Where hardly any is of a middle tone, the most that another colour has gets dots that run out downwards, as a sky does. middle,
+    skin, those of one or two colours, of the ground and not of what the photo is of, or sooner where that fills it; even over each area, but
+    for a slow change of its tone. Where hardly any is of a middle tone, the most that another colour has gets dots that run out downwards, as a sky does. middle,
     shows: (h, w) in 0..1, how much each place is of a middle tone, and how well dots show there."""
     middle = middle * shows
     packed = (ground * 255).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
@@ -126,6 +127,7 @@ def chosen(view: View, ground: Floats, middle: Floats, shows: Floats, unit: floa
     labels = np.asarray(numbers.reshape(packed.shape), np.int32)
     clear = (1 - view.sight.skin()) * (1 - view.sight.face_map())
     behind = 1 - BEFORE * view.sight.figure()
+    scene = view.sight.figure().mean() < SCENE
     busy = view.sight.edges(1.2, OPENED) * np.float32(view.unit)
     wide = blur(middle, 30 * unit)
     result = np.zeros(middle.shape, np.float32)
@@ -143,7 +145,7 @@ def chosen(view: View, ground: Floats, middle: Floats, shows: Floats, unit: floa
             ahead = float(behind[mask].mean())
             if min(free, 2 * ahead - 1, float(shows[mask].mean())) > 0.8 and rough < CALM:
                 empty |= mask
-            if tone > 0.22 and free > 0.8:
+            if tone > 0.22 and free > 0.8 and (ahead > 1 - 0.5 * BEFORE or not scene):
                 # of two areas the calmer and the more in the middle
                 worth, whole = worth + area * tone * free * ahead / (0.01 + rough), whole + area
                 own.append((area, mask, tone))

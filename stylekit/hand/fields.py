@@ -19,6 +19,7 @@ from stylekit.hand.areas.regions import (
     Areas,
     Labels,
     calmed,
+    filled,
     flooded,
     flooded_between,
     measured,
@@ -31,6 +32,7 @@ from stylekit.hand.areas.regions import (
 from stylekit.hand.focus import figured
 from stylekit.hand.palettes import POSTER, Sort, best_palette, checked, colour_of
 from stylekit.hand.subject.skin import HAIR, HAIR_BROWN, hair_map, hair_of, lit, nearest
+from stylekit.hand.subject.things import FURRED
 from stylekit.hand.view import Layer, Nothing, View
 from stylekit.ranges import check, ranged
 
@@ -39,11 +41,16 @@ CALMER = 0.3  # share by which borders off the figure count less
 DRESSED = 0.2  # share by which they do on people
 LARGER_THAN_HANDS = (0.01, 0.03)  # share of the picture that no arm has, and that none can have
 DRESSED_SKIN = 0.6  # how far what a person wears may have the ink of skin
+ANIMAL, LARGE = 0.4, (0.25, 0.08)  # share by which borders within an animal count less, and shares of the picture of one with features
+BLACK_HIDE, PALE_HIDE, WHITE_HIDE = 17.0, 66.0, 74.0  # CIE lightness up to which a hide is black, and from which not brown, and white
+WARM_HIDE, GREY_FUR = 9.0, 9.0  # CIE b from which it is brown, and chroma up to which it is grey
+GREY_HIDE = np.array([57.0, -0.5, -4.0], np.float32)  # CIE Lab of grey fur
+SHADED_HIDE = 0.35  # of what a hide differs from its ink
 FINE = 4  # the map of fields is this many times as fine as that copy, so that borders are curves and not pixels
 SOFT = 2.4  # standard deviation of a field's border in pixels of the fine map, before it is cut sharp
 SMALL = 0.0012  # share of the picture; the borders of smaller areas count for less
 OPENED = 0.55  # median light of the photo in which skin is judged, whatever a card asks for
-GROUND, FIGURE, SKIN, THING, CROWN = range(5)  # kinds of pieces; no two of them are merged, and the borders of the last three stay
+GROUND, FIGURE, SKIN, THING, CROWN = range(5)  # kinds of pieces, then each thing that is found; none are merged, and from SKIN on borders stay
 BRUNETTE = 0.001  # share of the picture that is brown hair from which that has an ink of its own
 BROWN = 52.0  # CIE lightness of the lit side of skin below which it gets an ink of its own
 
@@ -106,6 +113,11 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         if skin.any():
             # a garment is one thing, whatever its folds
             edge = np.asarray(edge * (1 - DRESSED * settings.figure * figure), np.float32)
+    fur = resized(view.sight.things().of(FURRED), size)
+    if edge is not None:
+        # and so is an animal
+        less = ANIMAL * settings.figure * float(smoothstep(np.asarray([fur.mean()], np.float32), *LARGE)[0])
+        edge = np.asarray(edge * (1 - less * smoothstep(blur(fur, 3 * unit), 0.8, 1.0)), np.float32)
     labels, person = pieces(
         shown,
         face,
@@ -118,6 +130,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         edge,
         settings.things,
         nearest(view.sight.found(), size, smaller),
+        numbered(view.sight.things().labels, size),
     )
     own = shown if colours is view.photo else opened(resized(colours, size), settings.median)
     lab = to_lab(own)
@@ -127,7 +140,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     heads = [(round(x * smaller), round(y * smaller), round(w * smaller), round(h * smaller)) for x, y, w, h in view.sight.faces()]
     topped = shares(labels, hair) if heads else None
     brown = person >= 0 and (lit(to_lab(resized(view.sight.opened(OPENED), size)), view.sight.found(), smaller) or 100) < BROWN
-    brunette = False
+    coats = []
     if topped is not None:
         theirs = hair_of(plain, unopened, view.sight.found(), smaller, places(labels))
         topped = np.where(np.isnan(theirs[:, 0]), 0, topped).astype(np.float32)
@@ -141,8 +154,15 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
             theirs[:, 0] = np.where(dark, np.minimum(plain[:, 0], areas.lab[:, 0]), theirs[:, 0])
         share = smoothstep(topped, 0.3, 0.7)[:, None]
         areas = replace(areas, lab=np.asarray(np.where(share > 0, areas.lab + share * (theirs - areas.lab), areas.lab), np.float32))
-        brunette = bool(not brown and areas.mass[told & (topped > 0.5)].sum() > BRUNETTE * areas.mass.sum())
+        if not brown and areas.mass[told & (topped > 0.5)].sum() > BRUNETTE * areas.mass.sum():
+            coats.append(HAIR_BROWN)
     before = shares(labels, figure)
+    hide = smoothstep(shares(labels, fur), 0.5, 0.8)
+    if hide.any():
+        # a hide has the colours of hair, and is as dark as the photo has it
+        topped = hide if topped is None else np.maximum(topped, hide)
+        areas, dyes = hides(areas, plain, hide)
+        coats += [dye for dye in dyes if all(dye is not other for other in coats)]
     may, limbs = flesh(areas, person, before)
     sort = Sort(
         sure=None if edge is None else measured(labels, lab, np.ones_like(face), edge=edge).step,
@@ -157,16 +177,17 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         flesh=may,
         limbs=limbs,
         brown=brown,
-        brunette=brunette,
+        coats=tuple(coats),
     )
     palette, chosen = best_palette(areas, settings.palettes, sort, settings.accents)
     # a small thing may stay if its colour is nowhere near
     accent = smoothstep(blur(lab - blur(lab, 40 * unit), 3 * unit)[..., 1:].max(-1), 16, 30)
     least = settings.crumbs * unit * (1 - 0.5 * figure * settings.figure) * (1 - 0.7 * settings.figure * accent)
+    tiny = resized(view.sight.things().tiny(), size)
     inked = without_rims(np.asarray(chosen, np.int32)[labels], 0.02)
-    inked = without_crumbs(inked, least**2 * (1 - 0.75 * face))
+    inked = without_crumbs(inked, (least * (1 - 0.5 * tiny)) ** 2 * (1 - 0.75 * face))
     inked = without_slivers(inked, settings.slivers * unit)
-    fine = curved(inked, settings.rounding * unit, face, FINE)
+    fine = curved(inked, settings.rounding * unit, np.maximum(face, tiny), FINE)
     if settings.structures > 0.5:
         # a mast is one, a lock of hair is none
         fine[structures(to_lab(shown)[..., 0], np.maximum(face, hair), unit, FINE)] = 0
@@ -219,13 +240,15 @@ def pieces(
     edge: Floats | None = None,
     things: float = 0.0,
     heads: Labels | None = None,
+    apart: Labels | None = None,
 ) -> tuple[Labels, int]:
     """(h, w) labels of about `count` pieces of (h, w, 3) sRGB, and which of them is the skin of people, -1 for none.
 
     texture in pixels. face: (h, w) 0..1, where the pieces may be small. figure, skin: (h, w) 0..1; no piece is part of the one and part of
     the ground, and all skin is one piece. outline: (h, w) 0..1, a thing that keeps its outline. hair: (h, w) 0..1, where it may be; what
     is of the thing there and not skin is a piece of its own. edge: (h, w) 0..1, where things end; then pieces are merged as long as their
-    border is worth no more than `things`, see `merging.by_thing`. heads: (h, w) the face whose hair hair is."""
+    border is worth no more than `things`, see `merging.by_thing`. heads: (h, w) the face whose hair hair is. apart: (h, w) the number of
+    the thing at each place, 0 for none; no piece is part of two, or of one and the rest."""
     lab = to_lab(shown)
     calm = calmed(lab, texture)
     calm += smoothstep(face, 0.3, 1)[..., None] * (lab - calm)
@@ -237,12 +260,12 @@ def pieces(
     if figure is not None:
         weight = weight + 3 * smoothstep(blur(lab - blur(lab, 0.08 * math.sqrt(h * w)), texture)[..., 1:].max(-1), 16, 30)
     kind = np.full(int(small.max()) + 1, GROUND)
-    if (outline is not None and outline.any()) or (hair is not None and hair.any()):
+    if any(plane is not None and plane.any() for plane in (outline, hair, apart)):
         # what is seen for certain is cut out before anything is merged
         around = np.zeros_like(face) if outline is None else outline
-        small, kind = cut_apart(small, blur(around, 0.5 * texture) > 0.5, hair, heads)
+        small, kind = cut_apart(small, blur(around, 0.5 * texture) > 0.5, hair, heads, apart)
     if figure is not None and figure.any():
-        weight = weight * (0.5 + 0.5 * figure / float(figure.max()))
+        weight = weight * (1 - 0.5 * figured(figure) * (1 - figure / float(figure.max())))
         kind = np.where(kind == GROUND, kinds(small, figure), kind)
     # the finer map decides about skin: it has more edges than colours tell
     person = -1
@@ -253,6 +276,12 @@ def pieces(
             kind = np.append(kind, SKIN)[np.unique(small)]
             small = renumbered(np.asarray(small, np.int32))
             person = int(small.max())
+    # a scrap between two that are cut out could be merged with nothing
+    own = kind[small].astype(np.int32)
+    small = filled(small, own != without_crumbs(own, np.full(own.shape, (2 * texture) ** 2, np.float32)))
+    kind = kind[np.unique(small)]
+    small = renumbered(small)
+    person = -1 if person < 0 else int(np.flatnonzero(kind == SKIN)[0])
     areas = measured(small, calm if edge is None else calm * SHADE, weight, edge=edge)
     within = kind[areas.pairs[:, 0]] == kind[areas.pairs[:, 1]]
     areas = replace(areas, pairs=areas.pairs[within], length=areas.length[within], step=areas.step[within])
@@ -269,19 +298,28 @@ def pieces(
     return np.asarray(labels, np.int32), person
 
 
+def numbered(things: Labels, size: tuple[int, int]) -> Labels:
+    """The numbers (h, w) at size (W, H)."""
+    return np.asarray(cv2.resize(things.astype(np.float32), size, interpolation=cv2.INTER_NEAREST), np.int32)
+
+
 def cut_apart(
-    labels: Labels, thing: NDArray[np.bool_], hair: Floats | None, heads: Labels | None = None
+    labels: Labels, thing: NDArray[np.bool_], hair: Floats | None, heads: Labels | None = None, apart: Labels | None = None
 ) -> tuple[Labels, NDArray[np.int64]]:
-    """(h, w) labels of which none is part of the thing and part of the rest, the hair of each head being one, and (n,) the kind of each."""
+    """(h, w) labels of which none is part of the thing and part of the rest, or of two that `apart` numbers, the hair of each head being
+    one, and (n,) the kind of each."""
     crown = hair > 0.5 if hair is not None else np.zeros_like(thing)
-    labels = 2 * labels + thing
+    own = np.asarray(thing, np.int32)
+    if apart is not None:
+        own = np.where(apart > 0, 1 + apart, own)
+    labels = (int(own.max()) + 1) * labels + own
     _, parts = cv2.connectedComponents(np.asarray(crown, np.uint8), connectivity=4)
     if heads is not None:
         # heads may touch
         parts = parts + (int(parts.max()) + 1) * heads
     labels = renumbered(np.asarray(np.where(crown, int(labels.max()) + 1 + parts, labels), np.int32))
     kind = np.empty(int(labels.max()) + 1, np.int64)
-    kind[labels.ravel()] = np.where(crown, CROWN, np.where(thing, THING, GROUND)).ravel()
+    kind[labels.ravel()] = np.where(crown, CROWN, np.where(own > 1, CROWN + own, np.where(thing, THING, GROUND))).ravel()
     return labels, kind
 
 
@@ -297,6 +335,22 @@ def flesh(areas: Areas, person: int, figure: Floats) -> tuple[Floats, Floats]:
     small = smoothstep(areas.mass / float(areas.mass.sum()), *LARGER_THAN_HANDS)
     may = np.maximum(figure * (DRESSED_SKIN + (1 - DRESSED_SKIN) * alike), 1 - small)
     return np.asarray(may, np.float32), np.asarray(figure * alike * (1 - small), np.float32)
+
+
+def hides(areas: Areas, plain: Floats, hide: Floats) -> tuple[Areas, list[Floats]]:
+    """The areas, those that are the hide of an animal, (n,) in 0..1, in a tone of brown, grey or black by (n, 3) Lab of the unopened photo,
+    and the inks that these need."""
+    light, chroma = plain[:, 0], np.hypot(*areas.lab[:, 1:].T)
+    dark = light < BLACK_HIDE
+    tawny = ~dark & (areas.lab[:, 2] > WARM_HIDE) & (light < PALE_HIDE)
+    grey = ~dark & ~tawny & (chroma < GREY_FUR) & (light < WHITE_HIDE)
+    tone = np.where(dark[:, None], plain * [0.5, 0.5, 0.5], areas.lab)
+    tone = np.where(tawny[:, None], HAIR_BROWN + SHADED_HIDE * (areas.lab - HAIR_BROWN), tone)
+    tone = np.where(grey[:, None], GREY_HIDE + SHADED_HIDE * (areas.lab - GREY_HIDE), tone)
+    lab = areas.lab + hide[:, None] * (tone - areas.lab)
+    whole = areas.mass.sum()
+    dyes = [dye for dye, mine in ((HAIR_BROWN, tawny), (GREY_HIDE, grey)) if (areas.mass * hide * mine).sum() > BRUNETTE * whole]
+    return replace(areas, lab=np.asarray(lab, np.float32)), dyes
 
 
 def whites(lab: Floats) -> Floats:

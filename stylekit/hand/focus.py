@@ -15,6 +15,7 @@ OPENED = 0.5  # median light of the photo that is looked at
 AREA = 256 * 256  # pixels of the copy that is looked at: nothing of it is fine
 AROUND, LOUDEST = 0.6, 0.6  # how much less counts what is around a figure; what is looked at there, whatever its rank
 FEW, MANY = 0.03, 0.15  # share of the picture of a figure that is part of a scene, and of one that the picture is of
+SPECK = (0.008, 0.02)  # share of the picture of a figure that is none, and of one
 QUIET, LOUD = 0.35, 0.85  # shares of a picture: what stands out less than the one is quiet, more than the other is looked at
 
 
@@ -47,6 +48,11 @@ def attention(sight: Sight, unit: float) -> Floats:
 def figured(figure: Floats) -> float:
     """0..1: how far a picture is one of its (h, w) figure in 0..1, and not of the scene in which that is."""
     return float(analysis.smoothstep(np.asarray([figure.mean()], np.float32), FEW, MANY)[0])
+
+
+def told_apart(figure: Floats) -> float:
+    """0..1: how far what lies around a (h, w) figure in 0..1 may be quiet for its sake: not for a speck of one."""
+    return float(analysis.smoothstep(np.asarray([figure.mean()], np.float32), *SPECK)[0])
 
 
 def _salience(sight: Sight, unit: float) -> tuple[Floats, Floats, Floats]:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from stylekit.hand import analysis
 from stylekit.hand.analysis import Box, Floats
-from stylekit.hand.subject import contours, faces, figure, foreground, skin
+from stylekit.hand.subject import contours, faces, figure, foreground, skin, things
 from stylekit.hand.subject.features import Features, features
 
 T = TypeVar("T")
@@ -51,8 +51,15 @@ class Sight:
         return self._once("face map", lambda: analysis.face_map(self.photo, self.faces()))
 
     def figure(self) -> Floats:
-        """(h, w) in 0..1: what the photo is of, see `figure.figure`."""
-        return self._once("figure", lambda: figure.figure(self.photo, self.opened(figure.OPENED), self.foreground()))
+        """(h, w) in 0..1: what the photo is of, see `figure.figure`, with all things that are found."""
+        return self._once("figure", lambda: things.in_figure(self._standing_out(), self.things().labels))
+
+    def _standing_out(self) -> Floats:
+        return figure.figure(self.photo, self.opened(figure.OPENED), self.foreground())
+
+    def things(self) -> things.Things:
+        """People, animals and other things that can be told one from another, see `things.things`."""
+        return self._once("things", lambda: things.things(self.opened(figure.OPENED), self._ends()))
 
     def foreground(self) -> Floats:
         """(h, w) in 0..1: how surely each place is part of what stands before the ground, see `foreground.foreground`."""
@@ -70,8 +77,11 @@ class Sight:
         return self._once(("edges", sigma, median), lambda: analysis.edges(self.lightness(median), sigma))
 
     def contours(self) -> Floats:
-        """(h, w) in 0..1: how surely a thing ends at each place, see `contours.contours`."""
-        return self._once("contours", lambda: contours.contours(self.opened(figure.OPENED)))
+        """(h, w) in 0..1: how surely a thing ends at each place, see `contours.contours`; most surely around those that are found."""
+        return self._once("contours", lambda: things.outlined(self._ends(), self.things().labels))
+
+    def _ends(self) -> Floats:
+        return self._once("ends", lambda: contours.contours(self.opened(figure.OPENED)))
 
     def tensor(self, reach: float, median: float = 0.0, part: int = 1) -> tuple[Floats, Floats, Floats]:
         """Structure tensor of the lightness, see `analysis.tensor`; reach: in pixels of the photo. part: 2 for one of half the size."""

@@ -47,10 +47,11 @@ from stylekit.hand.areas.regions import (
     without_rims,
 )
 from stylekit.hand.areas.sky import DARK_SKY, depth, ground, wiped
-from stylekit.hand.fields import BROWN, SMALL, cut_apart, places, shares, whites, work_size
+from stylekit.hand.fields import BROWN, GREY_FUR, PALE_HIDE, SMALL, WARM_HIDE, cut_apart, numbered, places, shares, whites, work_size
 from stylekit.hand.marks import grain
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.subject.skin import FAIR, HAIR_BROWN, hair_map, hair_of, lit, nearest
+from stylekit.hand.subject.things import FURRED
 from stylekit.hand.view import Floats, Layer, Nothing, View
 from stylekit.ranges import check, ranged
 
@@ -115,7 +116,8 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     hair[person] = 0
     if figure.any() or hair.any():
         # what is seen for certain keeps its outline, and hair is none of the clothes
-        labels, _ = cut_apart(labels, blur(figure, unit) > 0.5, hair, nearest(view.sight.found(), size, smaller))
+        each = numbered(view.sight.things().labels, size)
+        labels, _ = cut_apart(labels, blur(figure, unit) > 0.5, hair, nearest(view.sight.found(), size, smaller), each)
     taken = analysis.resized(colours, size)
     own, taken = analysis.to_lab(analysis.opened(taken, settings.median)), analysis.to_lab(taken)
     # a model's palette leans, a clear hue of the photo is to be known again
@@ -137,7 +139,8 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     hue = one_hue(hue, pieces, np.maximum(side, 2 * skin))
     names, table = chart()
     # a model's palette leans: a grey thing is grey
-    hue = np.where((side > 0.5) & (skin < 0.5) & (np.hypot(*measured(labels, bare, ones).lab[:, 1:].T) < DULL), len(names) - 1, hue)
+    shown_as = measured(labels, bare, ones).lab
+    hue = np.where((side > 0.5) & (skin < 0.5) & (np.hypot(*shown_as[:, 1:].T) < DULL), len(names) - 1, hue)
     tone = np.where(washed(hue, tone, pieces.mass, side), tone - 1, tone)
     tones = table.shape[1]
     graded = len(names) * tones  # the number of the sky
@@ -160,6 +163,12 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
         mine = (hair > 0.5) & thing & (theirs == told).all(1) & (not brown)
         hue, tone = np.where(mine, names.index(name), hue), np.where(mine, column, tone)
         ink &= ~mine
+    # hides are brown, grey or as dark as they are
+    hide = (shares(labels, analysis.resized(view.sight.things().of(FURRED), size)) > 0.5) & (skin < 0.5) & ~sky
+    tawny = hide & (shown_as[:, 2] > WARM_HIDE) & (shown_as[:, 0] < PALE_HIDE)
+    dull = hide & ~tawny & (np.hypot(*shown_as[:, 1:].T) < GREY_FUR)
+    hue = np.where(tawny, names.index("orange"), np.where(dull, len(names) - 1, hue))
+    tone = np.where(tawny, np.clip(tone, 3, 4), tone)
     ink |= (hair > 0.5) & thing & (theirs[:, 0] < 0.8 * as_it_is[:, 0])
     hue, tone = np.where(ink, len(names) - 1, hue), np.where(ink, tones - 1, tone)
     chosen = fewer(hue * tones + tone, pieces.mass * ~sky, table.reshape(-1, 3), int(settings.pigments))
@@ -175,7 +184,8 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     numbers = np.asarray(chosen, np.int32)[labels]
     if not settings.things:
         numbers = refined(numbers, own, (2.6 * unit,), face)
-    numbers = without_crumbs(numbers, (settings.crumbs * unit) ** 2 * (1 - 0.7 * face))
+    tiny = analysis.resized(view.sight.things().tiny(), size)
+    numbers = without_crumbs(numbers, (settings.crumbs * unit * (1 - 0.6 * tiny)) ** 2 * (1 - 0.7 * face))
     numbers = without_rims(numbers, 0.02)
     if person.any():
         # one tone for face, arms and hands; eyes, brows and mouths are drawn in line
@@ -185,7 +195,7 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
         numbers[person | ((skin > 0.5)[labels] & (numbers < graded))] = skin_ink
     # the sky comes after the pigments, and has none of its own
     inks = np.concatenate([table.reshape(-1, 3), np.zeros((1, 3), np.float32)])
-    fine = curved(numbers, settings.rounding * unit, face, FINE)
+    fine = curved(numbers, settings.rounding * unit, np.maximum(face, tiny), FINE)
     fine[features(view.sight, fine.shape)] = SUMI
     painted(fine, view.sight, Portrait(dark=SUMI, light=list(CHART).index("grey") * len(LEVELS), lips=LIPS))
     top, bottom, dark = wiped(seen, pieces.mass, sky, settings.bokashi)

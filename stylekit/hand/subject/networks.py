@@ -1,4 +1,4 @@
-"""The small networks of assets/faces, assets/subject and assets/contours, run by OpenCV."""
+"""The small networks of assets/faces, assets/subject, assets/things and assets/contours, run by OpenCV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stylekit.hand.analysis import Floats
 from stylekit.storage import digests
 from stylekit.storage.paths import ASSETS
 
-KEPT = 24  # answers, of half a megabyte at most: those about a few photos, which are often drawn in one style after another
+KEPT = 48  # answers, of half a megabyte at most: those about a few photos, which are often drawn in one style after another
 
 _turn = threading.Lock()  # a network of OpenCV takes one picture at a time
 _answers: OrderedDict[tuple[object, ...], list[Floats]] = OrderedDict()

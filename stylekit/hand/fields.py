@@ -42,7 +42,7 @@ DRESSED = 0.2  # share by which they do on people
 LARGER_THAN_HANDS = (0.01, 0.03)  # share of the picture that no arm has, and that none can have
 DRESSED_SKIN = 0.6  # how far what a person wears may have the ink of skin
 ANIMAL, LARGE = 0.4, (0.25, 0.08)  # share by which borders within an animal count less, and shares of the picture of one with features
-BLACK_HIDE, PALE_HIDE, WHITE_HIDE = 17.0, 66.0, 74.0  # CIE lightness up to which a hide is black, and from which not brown, and white
+BLACK_HIDE, PALE_HIDE, WHITE_HIDE = 17.0, 66.0, 67.0  # CIE lightness up to which a hide is black, and from which not brown, and white
 WARM_HIDE, GREY_FUR = 9.0, 9.0  # CIE b from which it is brown, and chroma up to which it is grey
 GREY_HIDE = np.array([57.0, -0.5, -4.0], np.float32)  # CIE Lab of grey fur
 SHADED_HIDE = 0.35  # of what a hide differs from its ink
@@ -178,6 +178,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         limbs=limbs,
         brown=brown,
         coats=tuple(coats),
+        thing=np.asarray(settings.figure * shares(labels, np.asarray(numbered(view.sight.things().labels, size) > 0, np.float32)), np.float32),
     )
     palette, chosen = best_palette(areas, settings.palettes, sort, settings.accents)
     # a small thing may stay if its colour is nowhere near
@@ -343,7 +344,7 @@ def hides(areas: Areas, plain: Floats, hide: Floats) -> tuple[Areas, list[Floats
     light, chroma = plain[:, 0], np.hypot(*areas.lab[:, 1:].T)
     dark = light < BLACK_HIDE
     tawny = ~dark & (areas.lab[:, 2] > WARM_HIDE) & (light < PALE_HIDE)
-    grey = ~dark & ~tawny & (chroma < GREY_FUR) & (light < WHITE_HIDE)
+    grey = ~dark & ~tawny & (chroma < GREY_FUR) & (areas.lab[:, 0] < WHITE_HIDE)
     tone = np.where(dark[:, None], plain * [0.5, 0.5, 0.5], areas.lab)
     tone = np.where(tawny[:, None], HAIR_BROWN + SHADED_HIDE * (areas.lab - HAIR_BROWN), tone)
     tone = np.where(grey[:, None], GREY_HIDE + SHADED_HIDE * (areas.lab - GREY_HIDE), tone)

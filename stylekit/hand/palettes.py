@@ -34,6 +34,7 @@ SKINS_OWN = 1500.0  # squared Lab; what it costs to give the ink of light skin t
 YELLOW = 95.0  # degrees of its hue in CIE Lab
 VALUE = 20.0  # CIE lightness by which figure and ground differ where they meet
 TOLD_APART = 15.0  # CIE Lab; as far apart are at least two inks where a thing surely ends
+KNOWN = 1.5  # how much more the colour of a thing counts
 DARK = (22.0, 36.0)  # CIE lightness up to which, and from which on, that holds
 ENDS = (0.2, 0.6)  # how surely a thing ends at a border that need not be seen, and at one that has to be
 CLEAR_DIFFERENCE = 25.0  # CIE Lab; two neighbours this far apart are clearly two things
@@ -112,7 +113,8 @@ class Sort:
     part of what the photo is of, is to be left white, may have the ink of skin without being told to be some, and has the hue of it as
     well. vivid: factor on the photo's chroma. lift: CIE lightness added in the midtones. apart: how much it weighs that neighbours which
     differ stay so. blacks: the most of the picture that the darkest ink may cover. brown: skin is dark, and gets an ink of its own. coats:
-    inks in Lab that nothing but hair has, and which are added to a palette. sure: (m,) in 0..1, how surely a thing ends between each two neighbours."""
+    inks in Lab that nothing but hair has, and which are added to a palette. thing: (n,) in 0..1, how far each is part of a thing that is
+    told from all others. sure: (m,) in 0..1, how surely a thing ends between each two neighbours."""
 
     skin: Floats
     figure: Floats
@@ -127,6 +129,7 @@ class Sort:
     coats: tuple[Floats, ...] = ()
     hair: Floats | None = None
     sure: Floats | None = None
+    thing: Floats | None = None
 
 
 def costs(lab: Floats, mass: Floats, palette: Palette, sort: Sort) -> Floats:
@@ -187,7 +190,7 @@ def assigned(areas: Areas, palette: Palette, sort: Sort) -> tuple[Indices, float
     """(n,) index of the ink of each field, and what that costs per pixel."""
     mass, pairs = areas.mass, areas.pairs
     own = np.asarray(
-        costs(areas.lab, mass, palette, sort) * (mass * (1 + 3 * sort.skin))[:, None] / max(float(mass.sum()), 1e-9), np.float32
+        costs(areas.lab, mass, palette, sort) * (mass * weights(sort))[:, None] / max(float(mass.sum()), 1e-9), np.float32
     )
     _spared(own, mass, sort)
     chosen = own.argmin(1)
@@ -216,6 +219,11 @@ def assigned(areas: Areas, palette: Palette, sort: Sort) -> tuple[Indices, float
             break
     between = pair[np.arange(len(pairs)), chosen[pairs[:, 0]], chosen[pairs[:, 1]]]
     return chosen, float(own[np.arange(len(mass)), chosen].sum() + between.sum())
+
+
+def weights(sort: Sort) -> Floats:
+    """(n,) how much more it counts that a field has an ink that suits it: skin, and a thing that is known by its colour."""
+    return np.asarray(1 + 3 * sort.skin + (0 if sort.thing is None else KNOWN * sort.thing * (1 - sort.skin)), np.float32)
 
 
 def _spared(own: Floats, mass: Floats, sort: Sort) -> None:
@@ -274,7 +282,7 @@ def best_palette(areas: Areas, names: tuple[str, ...], sort: Sort, accents: tupl
     suits = []
     for palette in palettes:
         own = costs(areas.lab, areas.mass, palette, sort)
-        suits.append(float((own.min(1) * areas.mass * (1 + 3 * sort.skin)).sum()))
+        suits.append(float((own.min(1) * areas.mass * weights(sort)).sum()))
     tried = []
     for i in sorted(range(len(palettes)), key=lambda i: (suits[i], palettes[i].name))[:TRIED]:
         palette = palettes[i]

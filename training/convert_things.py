@@ -182,7 +182,9 @@ def _add(graph: Graph, node: Node) -> Any:
     if isinstance(one, np.ndarray):
         one, other = other, one
     if not isinstance(other, np.ndarray):
-        return Turned(graph.emit("Add", [one.name, other.name if other.order == one.order else graph.plain(other, _back(one.order))]), one.order)
+        return Turned(
+            graph.emit("Add", [one.name, other.name if other.order == one.order else graph.plain(other, _back(one.order))]), one.order
+        )
     whole = other.reshape((1,) * (len(one.order) - other.ndim) + other.shape)
     return Turned(graph.emit("Add", [one.name, graph.constant(whole.transpose(_back(one.order)))]), one.order)
 
@@ -229,9 +231,7 @@ def _dense(graph: Graph, node: Node) -> Array:
 def _split(graph: Graph, node: Node) -> list[Turned]:
     x, sizes, axis = graph.inputs(node)
     names = [f"v{len(graph.layers)}_{i}" for i in range(len(sizes))]
-    graph.layers.append(
-        helper.make_node("Split", [x.name, graph.constant(np.asarray(sizes, np.int64))], names, axis=x.order[int(axis)])
-    )
+    graph.layers.append(helper.make_node("Split", [x.name, graph.constant(np.asarray(sizes, np.int64))], names, axis=x.order[int(axis)]))
     return [Turned(name, x.order) for name in names]
 
 

@@ -118,9 +118,9 @@ def _on(inks: Floats, ground: Floats) -> tuple[NDArray[np.bool_], Floats]:
 
 def chosen(view: View, ground: Floats, middle: Floats, shows: Floats, unit: float) -> Floats:
     """(h, w) in 0..1: the strength of dots on the areas of one colour of (h, w, 3) ground that are large, calm, of a middle tone and not
-    skin, those of one or two colours, of the ground and not of what the photo is of, or sooner where that fills it; even over each area, but
-    for a slow change of its tone. Where hardly any is of a middle tone, the most that another colour has gets dots that run out downwards, as a sky does. middle,
-    shows: (h, w) in 0..1, how much each place is of a middle tone, and how well dots show there."""
+    skin, those of one or two colours, of the ground, and of what the photo is of only where that fills it; even over each area, but for a
+    slow change of its tone. Where hardly any is of a middle tone, the most that another colour has gets dots that run out downwards, as a
+    sky does. middle, shows: (h, w) in 0..1, how much each place is of a middle tone, and how well dots show there."""
     middle = middle * shows
     packed = (ground * 255).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
     _, numbers = np.unique(packed, return_inverse=True)

@@ -37,20 +37,17 @@ from stylekit.hand.view import Layer, Nothing, View
 from stylekit.ranges import check, ranged
 
 WORK_AREA = 400 * 400  # pixels of the copy in which shapes are found
-CALMER = 0.3  # share by which borders off the figure count less
+CALMER, COARSER = 0.3, 0.4  # share by which borders off the figure count less, and by which the smallest pieces there are wider
 DRESSED = 0.2  # share by which they do on people
 LARGER_THAN_HANDS = (0.01, 0.03)  # share of the picture that no arm has, and that none can have
 DRESSED_SKIN = 0.6  # how far what a person wears may have the ink of skin
-ANIMAL, LARGE = 0.4, (0.25, 0.08)  # share by which borders within an animal count less, and shares of the picture of one with features
-BLACK_HIDE, PALE_HIDE, WHITE_HIDE = 17.0, 66.0, 67.0  # CIE lightness up to which a hide is black, and from which not brown, and white
-WARM_HIDE, GREY_FUR = 9.0, 9.0  # CIE b from which it is brown, and chroma up to which it is grey
-GREY_HIDE = np.array([57.0, -0.5, -4.0], np.float32)  # CIE Lab of grey fur
-SHADED_HIDE = 0.35  # of what a hide differs from its ink
 FINE = 4  # the map of fields is this many times as fine as that copy, so that borders are curves and not pixels
 SOFT = 2.4  # standard deviation of a field's border in pixels of the fine map, before it is cut sharp
 SMALL = 0.0012  # share of the picture; the borders of smaller areas count for less
 OPENED = 0.55  # median light of the photo in which skin is judged, whatever a card asks for
-GROUND, FIGURE, SKIN, THING, CROWN = range(5)  # kinds of pieces, then each thing that is found; none are merged, and from SKIN on borders stay
+GROUND, FIGURE, SKIN, THING, CROWN = range(
+    5
+)  # kinds of pieces, then each thing that is found; none are merged, and from SKIN on borders stay
 BRUNETTE = 0.001  # share of the picture that is brown hair from which that has an ink of its own
 BROWN = 52.0  # CIE lightness of the lit side of skin below which it gets an ink of its own
 
@@ -113,11 +110,8 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         if skin.any():
             # a garment is one thing, whatever its folds
             edge = np.asarray(edge * (1 - DRESSED * settings.figure * figure), np.float32)
-    fur = resized(view.sight.things().of(FURRED), size)
-    if edge is not None:
-        # and so is an animal
-        less = ANIMAL * settings.figure * float(smoothstep(np.asarray([fur.mean()], np.float32), *LARGE)[0])
-        edge = np.asarray(edge * (1 - less * smoothstep(blur(fur, 3 * unit), 0.8, 1.0)), np.float32)
+    each = numbered(view.sight.things().labels, size) if settings.figure else np.zeros(face.shape, np.int32)
+    fur = settings.figure * resized(view.sight.things().of(FURRED), size)
     labels, person = pieces(
         shown,
         face,
@@ -130,7 +124,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         edge,
         settings.things,
         nearest(view.sight.found(), size, smaller),
-        numbered(view.sight.things().labels, size),
+        each,
     )
     own = shown if colours is view.photo else opened(resized(colours, size), settings.median)
     lab = to_lab(own)
@@ -140,7 +134,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
     heads = [(round(x * smaller), round(y * smaller), round(w * smaller), round(h * smaller)) for x, y, w, h in view.sight.faces()]
     topped = shares(labels, hair) if heads else None
     brown = person >= 0 and (lit(to_lab(resized(view.sight.opened(OPENED), size)), view.sight.found(), smaller) or 100) < BROWN
-    coats = []
+    brunette = False
     if topped is not None:
         theirs = hair_of(plain, unopened, view.sight.found(), smaller, places(labels))
         topped = np.where(np.isnan(theirs[:, 0]), 0, topped).astype(np.float32)
@@ -154,15 +148,8 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
             theirs[:, 0] = np.where(dark, np.minimum(plain[:, 0], areas.lab[:, 0]), theirs[:, 0])
         share = smoothstep(topped, 0.3, 0.7)[:, None]
         areas = replace(areas, lab=np.asarray(np.where(share > 0, areas.lab + share * (theirs - areas.lab), areas.lab), np.float32))
-        if not brown and areas.mass[told & (topped > 0.5)].sum() > BRUNETTE * areas.mass.sum():
-            coats.append(HAIR_BROWN)
+        brunette = bool(not brown and areas.mass[told & (topped > 0.5)].sum() > BRUNETTE * areas.mass.sum())
     before = shares(labels, figure)
-    hide = smoothstep(shares(labels, fur), 0.5, 0.8)
-    if hide.any():
-        # a hide has the colours of hair, and is as dark as the photo has it
-        topped = hide if topped is None else np.maximum(topped, hide)
-        areas, dyes = hides(areas, plain, hide)
-        coats += [dye for dye in dyes if all(dye is not other for other in coats)]
     may, limbs = flesh(areas, person, before)
     sort = Sort(
         sure=None if edge is None else measured(labels, lab, np.ones_like(face), edge=edge).step,
@@ -177,14 +164,16 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         flesh=may,
         limbs=limbs,
         brown=brown,
-        coats=tuple(coats),
-        thing=np.asarray(settings.figure * shares(labels, np.asarray(numbered(view.sight.things().labels, size) > 0, np.float32)), np.float32),
+        brunette=brunette,
+        fur=shares(labels, fur),
+        thing=np.asarray(settings.figure * shares(labels, np.asarray(each > 0, np.float32)), np.float32),
     )
     palette, chosen = best_palette(areas, settings.palettes, sort, settings.accents)
     # a small thing may stay if its colour is nowhere near
     accent = smoothstep(blur(lab - blur(lab, 40 * unit), 3 * unit)[..., 1:].max(-1), 16, 30)
     least = settings.crumbs * unit * (1 - 0.5 * figure * settings.figure) * (1 - 0.7 * settings.figure * accent)
-    tiny = resized(view.sight.things().tiny(), size)
+    least = least * (1 + COARSER * settings.figure * figured(figure) * (1 - figure))
+    tiny = settings.figure * resized(view.sight.things().tiny(), size)
     inked = without_rims(np.asarray(chosen, np.int32)[labels], 0.02)
     inked = without_crumbs(inked, (least * (1 - 0.5 * tiny)) ** 2 * (1 - 0.75 * face))
     inked = without_slivers(inked, settings.slivers * unit)
@@ -277,12 +266,13 @@ def pieces(
             kind = np.append(kind, SKIN)[np.unique(small)]
             small = renumbered(np.asarray(small, np.int32))
             person = int(small.max())
-    # a scrap between two that are cut out could be merged with nothing
-    own = kind[small].astype(np.int32)
-    small = filled(small, own != without_crumbs(own, np.full(own.shape, (2 * texture) ** 2, np.float32)))
-    kind = kind[np.unique(small)]
-    small = renumbered(small)
-    person = -1 if person < 0 else int(np.flatnonzero(kind == SKIN)[0])
+    if apart is not None and apart.any():
+        # a scrap between two that are cut out could be merged with nothing
+        own = np.asarray(kind[small], np.int32)
+        small = filled(small, own != without_crumbs(own, np.full(own.shape, (2 * texture) ** 2, np.float32)))
+        kind = kind[np.unique(small)]
+        small = renumbered(small)
+        person = -1 if person < 0 else int(np.flatnonzero(kind == SKIN)[0])
     areas = measured(small, calm if edge is None else calm * SHADE, weight, edge=edge)
     within = kind[areas.pairs[:, 0]] == kind[areas.pairs[:, 1]]
     areas = replace(areas, pairs=areas.pairs[within], length=areas.length[within], step=areas.step[within])
@@ -336,22 +326,6 @@ def flesh(areas: Areas, person: int, figure: Floats) -> tuple[Floats, Floats]:
     small = smoothstep(areas.mass / float(areas.mass.sum()), *LARGER_THAN_HANDS)
     may = np.maximum(figure * (DRESSED_SKIN + (1 - DRESSED_SKIN) * alike), 1 - small)
     return np.asarray(may, np.float32), np.asarray(figure * alike * (1 - small), np.float32)
-
-
-def hides(areas: Areas, plain: Floats, hide: Floats) -> tuple[Areas, list[Floats]]:
-    """The areas, those that are the hide of an animal, (n,) in 0..1, in a tone of brown, grey or black by (n, 3) Lab of the unopened photo,
-    and the inks that these need."""
-    light, chroma = plain[:, 0], np.hypot(*areas.lab[:, 1:].T)
-    dark = light < BLACK_HIDE
-    tawny = ~dark & (areas.lab[:, 2] > WARM_HIDE) & (light < PALE_HIDE)
-    grey = ~dark & ~tawny & (chroma < GREY_FUR) & (areas.lab[:, 0] < WHITE_HIDE)
-    tone = np.where(dark[:, None], plain * [0.5, 0.5, 0.5], areas.lab)
-    tone = np.where(tawny[:, None], HAIR_BROWN + SHADED_HIDE * (areas.lab - HAIR_BROWN), tone)
-    tone = np.where(grey[:, None], GREY_HIDE + SHADED_HIDE * (areas.lab - GREY_HIDE), tone)
-    lab = areas.lab + hide[:, None] * (tone - areas.lab)
-    whole = areas.mass.sum()
-    dyes = [dye for dye, mine in ((HAIR_BROWN, tawny), (GREY_HIDE, grey)) if (areas.mass * hide * mine).sum() > BRUNETTE * whole]
-    return replace(areas, lab=np.asarray(lab, np.float32)), dyes
 
 
 def whites(lab: Floats) -> Floats:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stylekit.errors import SettingError
 from stylekit.hand.analysis import Floats, smoothstep, to_lab, to_rgb
 from stylekit.hand.areas.regions import Areas
+from stylekit.hand.subject.skin import HAIR_BROWN
 
 Indices = NDArray[np.int64]
 MOST_ACCENTS = 2  # inks that a palette may take in
@@ -34,6 +35,7 @@ SKINS_OWN = 1500.0  # squared Lab; what it costs to give the ink of light skin t
 YELLOW = 95.0  # degrees of its hue in CIE Lab
 VALUE = 20.0  # CIE lightness by which figure and ground differ where they meet
 TOLD_APART = 15.0  # CIE Lab; as far apart are at least two inks where a thing surely ends
+GREENS = 105, 225  # degrees of hue in CIE Lab
 KNOWN = 1.5  # how much more the colour of a thing counts
 DARK = (22.0, 36.0)  # CIE lightness up to which, and from which on, that holds
 ENDS = (0.2, 0.6)  # how surely a thing ends at a border that need not be seen, and at one that has to be
@@ -112,8 +114,8 @@ class Sort:
     """How inks are chosen for n fields. skin, hair, figure, white, flesh, limbs: (n,) in 0..1, how far each is skin, lies where hair is, is
     part of what the photo is of, is to be left white, may have the ink of skin without being told to be some, and has the hue of it as
     well. vivid: factor on the photo's chroma. lift: CIE lightness added in the midtones. apart: how much it weighs that neighbours which
-    differ stay so. blacks: the most of the picture that the darkest ink may cover. brown: skin is dark, and gets an ink of its own. coats:
-    inks in Lab that nothing but hair has, and which are added to a palette. thing: (n,) in 0..1, how far each is part of a thing that is
+    differ stay so. blacks: the most of the picture that the darkest ink may cover. brown: skin is dark, and gets an ink of its own.
+    brunette: so does brown hair. fur, thing: (n,) in 0..1, how far each is an animal's, which is not green, and part of a thing that is
     told from all others. sure: (m,) in 0..1, how surely a thing ends between each two neighbours."""
 
     skin: Floats
@@ -126,10 +128,11 @@ class Sort:
     apart: float = 1.0
     blacks: float = 1.0
     brown: bool = False
-    coats: tuple[Floats, ...] = ()
+    brunette: bool = False
     hair: Floats | None = None
     sure: Floats | None = None
     thing: Floats | None = None
+    fur: Floats | None = None
 
 
 def costs(lab: Floats, mass: Floats, palette: Palette, sort: Sort) -> Floats:
@@ -177,9 +180,12 @@ def costs(lab: Floats, mass: Floats, palette: Palette, sort: Sort) -> Floats:
         own = np.arange(len(inks)) == (1.3 * (inks[:, 0] - SKIN[0]) ** 2 + 0.7 * ((inks[:, 1:] - SKIN[1:]) ** 2).sum(-1) + pale).argmin()
         seen = smoothstep((mass * skin).sum(keepdims=True) / max(float(mass.sum()), 1e-9), 0.002, 0.01)
         apart = apart + ((1 - skin) * (1 - sort.flesh))[:, None] * seen * SKINS_OWN * own[None]
-    for coat in sort.coats:
-        own = ((inks - coat) ** 2).sum(-1) < 9
-        apart = apart + (1 - (0 if sort.hair is None else sort.hair[:, None])) * 20000.0 * own[None]
+    if sort.brunette and sort.hair is not None:
+        own = ((inks - HAIR_BROWN) ** 2).sum(-1) < 9
+        apart = apart + (1 - sort.hair[:, None]) * 20000.0 * own[None]
+    if sort.fur is not None:
+        turn = np.degrees(np.arctan2(inks[:, 2], inks[:, 1])) % 360
+        apart = apart + sort.fur[:, None] * 3000.0 * ((turn > GREENS[0]) & (turn < GREENS[1]) & (np.hypot(*inks[:, 1:].T) > 12))[None]
     # a dark yellow is yellow all the same, and no ink of that is dark
     yellow = smoothstep(np.abs(np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) - YELLOW), 45, 25) * smoothstep(chroma, 20, 45)
     weight = 1.3 + 1.2 * skin - 0.6 * (1 - skin) * yellow
@@ -189,9 +195,7 @@ def costs(lab: Floats, mass: Floats, palette: Palette, sort: Sort) -> Floats:
 def assigned(areas: Areas, palette: Palette, sort: Sort) -> tuple[Indices, float]:
     """(n,) index of the ink of each field, and what that costs per pixel."""
     mass, pairs = areas.mass, areas.pairs
-    own = np.asarray(
-        costs(areas.lab, mass, palette, sort) * (mass * weights(sort))[:, None] / max(float(mass.sum()), 1e-9), np.float32
-    )
+    own = np.asarray(costs(areas.lab, mass, palette, sort) * (mass * weights(sort))[:, None] / max(float(mass.sum()), 1e-9), np.float32)
     _spared(own, mass, sort)
     chosen = own.argmin(1)
     if not len(pairs):
@@ -230,9 +234,6 @@ def _spared(own: Floats, mass: Floats, sort: Sort) -> None:
     """Makes the darkest ink dear, in (n, k) costs, for the largest fields that would have it, until the rest is little enough."""
     black = np.flatnonzero(own.argmin(1) == 0)
     room = sort.blacks * float(mass.sum())
-    if sort.hair is not None:
-        # a black coat is black, however large
-        black = black[sort.hair[black] < 0.5]
     for i in black[np.argsort(mass[black], kind="stable")]:
         room -= float(mass[i])
         if room < 0:
@@ -277,7 +278,7 @@ def _pair_costs(areas: Areas, palette: Palette, sort: Sort) -> Floats:
 def best_palette(areas: Areas, names: tuple[str, ...], sort: Sort, accents: tuple[str, ...] = ()) -> tuple[Palette, Indices]:
     """The palette that suits the fields best, with the accents ("#rrggbb") that things in it need, and (n,) the ink of each."""
     palettes = [palette_of(name) for name in names]
-    for own in (*([BROWN] if sort.brown else []), *sort.coats):
+    for own in (*([BROWN] if sort.brown else []), *([HAIR_BROWN] if sort.brunette else [])):
         palettes = [palette.with_ink(own) for palette in palettes]
     suits = []
     for palette in palettes:

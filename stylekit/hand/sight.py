@@ -59,7 +59,7 @@ class Sight:
 
     def things(self) -> things.Things:
         """People, animals and other things that can be told one from another, see `things.things`."""
-        return self._once("things", lambda: things.things(self.opened(figure.OPENED), self._ends()))
+        return self._once("things", lambda: things.things(self.opened(figure.OPENED), self._ends(), self.faces()))
 
     def foreground(self) -> Floats:
         """(h, w) in 0..1: how surely each place is part of what stands before the ground, see `foreground.foreground`."""

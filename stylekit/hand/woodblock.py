@@ -47,7 +47,7 @@ from stylekit.hand.areas.regions import (
     without_rims,
 )
 from stylekit.hand.areas.sky import DARK_SKY, depth, ground, wiped
-from stylekit.hand.fields import BROWN, GREY_FUR, PALE_HIDE, SMALL, WARM_HIDE, cut_apart, numbered, places, shares, whites, work_size
+from stylekit.hand.fields import BROWN, SMALL, cut_apart, numbered, places, shares, whites, work_size
 from stylekit.hand.marks import grain
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.subject.skin import FAIR, HAIR_BROWN, hair_map, hair_of, lit, nearest
@@ -60,6 +60,7 @@ WORK_AREA = 360 * 360  # pixels of the copy in which areas are found
 FINE = 3  # the map of pigments is this many times as fine as that copy
 SOFT = 1.2  # standard deviation of a border in pixels of the fine map, before it is cut sharp
 HUE = 0.8  # share of the photo in the hue of what is colourful
+WARM_HIDE, PALE_HIDE, GREY_HIDE = 9.0, 66.0, 9.0  # CIE b from which a hide is brown, lightness from which it is fair, chroma of a grey one
 DULL = 7.0  # CIE chroma in the photo below which what it is of is printed grey
 WIPED = 0.4  # of the pigment at the top of a picture without a sky
 INDIGO = np.array([0.12, 0.29, 0.5], np.float32)  # what is wiped over other pigments there
@@ -165,10 +166,11 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
         ink &= ~mine
     # hides are brown, grey or as dark as they are
     hide = (shares(labels, analysis.resized(view.sight.things().of(FURRED), size)) > 0.5) & (skin < 0.5) & ~sky
-    tawny = hide & (shown_as[:, 2] > WARM_HIDE) & (shown_as[:, 0] < PALE_HIDE)
-    dull = hide & ~tawny & (np.hypot(*shown_as[:, 1:].T) < GREY_FUR)
-    hue = np.where(tawny, names.index("orange"), np.where(dull, len(names) - 1, hue))
-    tone = np.where(tawny, np.clip(tone, 3, 4), tone)
+    warm = hide & (shown_as[:, 2] > WARM_HIDE)
+    tawny = warm & (as_it_is[:, 0] < PALE_HIDE)
+    dull = hide & ~warm & (np.hypot(*shown_as[:, 1:].T) < GREY_HIDE)
+    hue = np.where(warm, names.index("orange"), np.where(dull, len(names) - 1, hue))
+    tone = np.where(tawny, np.clip(tone, 3, 4), np.where(warm, np.clip(tone, 1, 2), tone))
     ink |= (hair > 0.5) & thing & (theirs[:, 0] < 0.8 * as_it_is[:, 0])
     hue, tone = np.where(ink, len(names) - 1, hue), np.where(ink, tones - 1, tone)
     chosen = fewer(hue * tones + tone, pieces.mass * ~sky, table.reshape(-1, 3), int(settings.pigments))

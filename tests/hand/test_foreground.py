@@ -52,7 +52,7 @@ def test_a_picture_without_room_has_none(shape: tuple[int, int]) -> None:
 
 def test_it_is_part_of_what_a_photo_is_of(root: Path) -> None:
     sight = Sight(photo(root, "astronaut"))
-    assert (sight.figure() >= sight.foreground() - 1e-6).all()
+    assert (sight.figure() > 0.5)[sight.foreground() > 0.5].mean() > 0.98
 
 
 def test_no_piece_is_part_of_it_and_part_of_the_ground(root: Path) -> None:

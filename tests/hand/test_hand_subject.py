@@ -116,7 +116,7 @@ def test_light_parts_a_figure_from_a_ground_of_its_tone() -> None:
 
 def test_an_outline_is_drawn_round_a_figure_that_no_line_tells(person) -> None:
     view = seen(person)
-    few, more = (strokes(view, Lines(density=0, shortest=60, faces=0, figure=c)) for c in (0.0, 0.8))
+    few, more = (strokes(view, Lines(density=0, shortest=30, faces=0, figure=c)) for c in (0.0, 0.8))
     assert len(more.starts) > len(few.starts)
     rim = cv2.morphologyEx((view.sight.figure() > 0.5).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((9, 9), np.uint8))
     added = more.points[len(few.points) :]

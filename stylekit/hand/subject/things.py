@@ -8,6 +8,7 @@ that box alone. Things end where the network of subject/contours.py sees an end 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -24,16 +25,22 @@ from stylekit.hand.subject.foreground import AREA, SMALLEST
 FILE, SIDE = "things/things.onnx", 416  # in assets, and the side of the square it looks at
 BLUE_FIRST = np.array([[103.53, 116.28, 123.675], [57.375, 57.12, 58.395]], np.float32)  # mean and spread of what it was trained on
 LEVELS, BINS = (8, 16, 32), 11  # pixels from place to place, and lengths, in these, of which it says how likely each is
+# fmt: off
 NAMES = (
-    "person bicycle car motorcycle airplane bus train truck boat traffic-light hydrant stop-sign meter bench bird cat dog horse sheep cow "
-    "elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee skis snowboard ball kite bat glove skateboard surfboard "
-    "racket bottle wineglass cup fork knife spoon bowl banana apple sandwich orange broccoli carrot hotdog pizza doughnut cake chair couch "
-    "plant bed table toilet screen laptop mouse remote keyboard phone microwave oven toaster sink refrigerator book clock vase scissors "
-    "teddy dryer toothbrush"
-).split()
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic-light", "hydrant", "stop-sign",
+    "meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella",
+    "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard", "ball", "kite", "bat", "glove", "skateboard", "surfboard", "racket",
+    "bottle", "wineglass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli", "carrot",
+    "hotdog", "pizza", "doughnut", "cake", "chair", "couch", "plant", "bed", "table", "toilet", "screen", "laptop", "mouse", "remote",
+    "keyboard", "phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy", "dryer",
+    "toothbrush",
+)
+# fmt: on
 SEATS = frozenset(("bench", "chair", "couch", "bed", "table"))  # in their boxes sits what stands out more
-FURRED = frozenset("cat dog horse sheep cow elephant bear zebra giraffe teddy".split())  # whose hides are none but natural colours
+# whose hides are none but natural colours
+FURRED = frozenset(("cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "teddy"))
 SURE = 0.4  # what it says of a box of which it is sure
+NEARLY, VERY_SAME = 0.75, 0.8  # of what is said of a person, for an animal in the same place
 SAME, ALIKE = 0.5, 0.65  # overlap of two boxes of one thing, and of one thing under two names
 LEAST, MANY = 0.0015, 8  # share of the picture of the smallest box, and most things
 LOOK, MARGIN = 192, 0.15  # side of the square that is cut out of, and what of a box is looked at around it
@@ -77,13 +84,14 @@ class Things:
         return np.asarray((share < TINY) & (np.arange(len(share)) > 0), np.float32)[self.labels]
 
 
-def things(photo: Floats, ends: Floats) -> Things:
-    """Of (h, w, 3) sRGB with its dark tones opened, those that can be cut out. ends: (h, w) in 0..1, see `contours.contours`."""
+def things(photo: Floats, ends: Floats, faces: Sequence[Box] = ()) -> Things:
+    """Of (h, w, 3) sRGB with its dark tones opened, those that can be cut out. ends: (h, w) in 0..1, see `contours.contours`. faces: of
+    people, (x, y, width, height)."""
     h, w = photo.shape[:2]
     nothing = Things(found=(), labels=np.zeros((h, w), np.int32))
     if min(h, w) < SMALLEST:
         return nothing
-    boxes = [thing for thing in boxed(photo) if thing.name not in SEATS]
+    boxes = [thing for thing in boxed(photo, faces) if thing.name not in SEATS]
     if not boxes or (len(boxes) > MANY and boxes[0].box[2] * boxes[0].box[3] < CROWD * h * w):
         return nothing
     boxes = boxes[:MANY]
@@ -99,13 +107,13 @@ def things(photo: Floats, ends: Floats) -> Things:
     return Things(found=found, labels=np.asarray(full, np.int32))
 
 
-def boxed(photo: Floats) -> list[Thing]:
-    """What is in (h, w, 3) sRGB, the largest first."""
+def boxed(photo: Floats, faces: Sequence[Box] = ()) -> list[Thing]:
+    """What is in (h, w, 3) sRGB, the largest first. faces: those of people (x, y, width, height), of which no animal has one."""
     h, w = photo.shape[:2]
     square = np.clip(resized(photo, (SIDE, SIDE)), 0, 1)[..., ::-1] * 255
     scores, lengths = networks.run(FILE, np.asarray((square - BLUE_FIRST[0]) / BLUE_FIRST[1], np.float32), ("scores", "boxes"))
     best = scores[0].max(1)
-    sure = np.flatnonzero(best > SURE)
+    sure = np.flatnonzero(best > NEARLY * SURE)
     if not len(sure):
         return []
     likely = np.exp(lengths[0][sure].reshape(-1, 4, BINS))
@@ -116,16 +124,30 @@ def boxed(photo: Floats) -> list[Thing]:
     corners = np.concatenate([middle - reach[:, :2] * step[:, None], middle + reach[:, 2:] * step[:, None]], 1)
     corners = np.clip(corners / SIDE, 0, 1) * np.array([w, h, w, h])
     names = scores[0][sure].argmax(1)
+    fur = scores[0][sure][:, [NAMES.index(name) for name in sorted(FURRED)]]
     result: list[tuple[NDArray[np.float64], Thing]] = []
     for i in np.argsort(-best[sure], kind="stable").tolist():
         x0, y0, x1, y1 = corners[i]
+        if best[sure[i]] < SURE:
+            break
         name = NAMES[names[i]]
+        if name == "person" and not any(_within(face, corners[i]) for face in faces):
+            # an animal's face close by is taken for a person
+            here = [overlap(corners[i], other) > VERY_SAME for other in corners]
+            near = fur[here].max(0)
+            name = sorted(FURRED)[int(near.argmax())] if near.max() > NEARLY * best[sure[i]] else name
         if (x1 - x0) * (y1 - y0) < LEAST * w * h:
             continue
         if all(overlap(corners[i], other) < (SAME if thing.name == name else ALIKE) for other, thing in result):
             box = round(x0), round(y0), max(1, round(x1 - x0)), max(1, round(y1 - y0))
             result.append((corners[i], Thing(name=name, sure=float(best[sure[i]]), box=box)))
     return [thing for _, thing in sorted(result, key=lambda found: -found[1].box[2] * found[1].box[3])]
+
+
+def _within(face: Box, corners: NDArray[np.float64]) -> bool:
+    """Whether the middle of a face (x, y, width, height) lies in a box (left, top, right, bottom)."""
+    x, y, width, height = face
+    return bool(corners[0] < x + width / 2 < corners[2] and corners[1] < y + height / 2 < corners[3])
 
 
 def overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
@@ -152,7 +174,7 @@ def _cut(small: Floats, thing: Thing, smaller: float) -> Floats:
 
 
 def _parted(told: Floats, boxes: list[Thing], smaller: float, ends: Floats) -> NDArray[np.int32]:
-    """(h, w) the number of the thing at each place, from 1 in the order of the boxes, of (n, h, w) how surely each place is part of each."""
+    """(h, w) the number of the thing at each place, from 1 in the order of the boxes; told: (n, h, w) how surely it is part of each."""
     held = [any(_holds(other.box, thing.box) for other in boxes) for thing in boxes]
     counts = [HELD if held[i] else PERSON if thing.name == "person" else 1 for i, thing in enumerate(boxes)]
     marks = np.stack([count * _centred(plane) for plane, count in zip(told, counts, strict=True)])
@@ -242,9 +264,10 @@ def in_figure(figure: Floats, labels: NDArray[np.int32]) -> Floats:
     if not labels.any():
         return figure
     h, w = figure.shape
-    own = np.asarray(labels > 0, np.float32)
     side = 2 * max(1, round(0.012 * math.sqrt(h * w))) + 1
-    rest = np.asarray((figure > 0.5) & (labels == 0), np.uint8)
-    whole = cv2.dilate(cv2.morphologyEx(rest, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))), np.ones((3, 3), np.uint8))
-    soft = blur(own, max(0.7, 0.002 * math.sqrt(h * w)))
-    return np.asarray(np.maximum(soft, np.where((whole > 0) | (cv2.dilate(own, np.ones((side, side), np.uint8)) == 0), figure, 0)), np.float32)
+    pixel, disc = np.ones((3, 3), np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    own = np.asarray(labels > 0, np.uint8)
+    rest = cv2.morphologyEx(np.asarray((figure > 0.5) & (labels == 0), np.uint8), cv2.MORPH_OPEN, disc)
+    kept = (cv2.dilate(rest, pixel) > 0) | (cv2.dilate(own, np.ones((side, side), np.uint8)) == 0)
+    soft = blur(own.astype(np.float32), max(0.7, 0.002 * math.sqrt(h * w)))
+    return np.asarray(np.maximum(soft, np.where(kept, figure, 0)), np.float32)

@@ -268,8 +268,8 @@ def pieces(
             person = int(small.max())
     if apart is not None and apart.any():
         # a scrap between two that are cut out could be merged with nothing
-        own = np.asarray(kind[small], np.int32)
-        small = filled(small, own != without_crumbs(own, np.full(own.shape, (2 * texture) ** 2, np.float32)))
+        sorts = np.asarray(kind[small], np.int32)
+        small = filled(small, sorts != without_crumbs(sorts, np.full(sorts.shape, (2 * texture) ** 2, np.float32)))
         kind = kind[np.unique(small)]
         small = renumbered(small)
         person = -1 if person < 0 else int(np.flatnonzero(kind == SKIN)[0])

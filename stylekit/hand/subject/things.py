@@ -40,7 +40,7 @@ SEATS = frozenset(("bench", "chair", "couch", "bed", "table"))  # in their boxes
 # whose hides are none but natural colours
 FURRED = frozenset(("cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "teddy"))
 SURE = 0.4  # what it says of a box of which it is sure
-NEARLY, VERY_SAME = 0.75, 0.8  # of what is said of a person, for an animal in the same place
+NEARLY = 0.7  # of what is said of a person, for an animal in the same place
 SAME, ALIKE = 0.5, 0.65  # overlap of two boxes of one thing, and of one thing under two names
 LEAST, MANY = 0.0015, 8  # share of the picture of the smallest box, and most things
 LOOK, MARGIN = 192, 0.15  # side of the square that is cut out of, and what of a box is looked at around it
@@ -133,7 +133,7 @@ def boxed(photo: Floats, faces: Sequence[Box] = ()) -> list[Thing]:
         name = NAMES[names[i]]
         if name == "person" and not any(_within(face, corners[i]) for face in faces):
             # an animal's face close by is taken for a person
-            here = [overlap(corners[i], other) > VERY_SAME for other in corners]
+            here = [overlap(corners[i], other) > ALIKE for other in corners]
             near = fur[here].max(0)
             name = sorted(FURRED)[int(near.argmax())] if near.max() > NEARLY * best[sure[i]] else name
         if (x1 - x0) * (y1 - y0) < LEAST * w * h:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stylekit.hand.analysis import resized, to_lab
+from stylekit.hand.analysis import opened, resized, to_lab
 from stylekit.hand.areas.regions import measured
 from stylekit.hand.dots import chosen
 from stylekit.hand.fields import CROWN, cut_apart, numbered, pieces
@@ -79,7 +79,7 @@ def test_what_is_worn_is_a_thing_of_its_own(root: Path) -> None:
 
 
 def test_a_face_is_a_persons_and_an_animals_face_is_not(root: Path) -> None:
-    close = photo(root, "chelsea")
+    close = opened(photo(root, "chelsea"))
     assert [thing.name for thing in T.boxed(close)] == ["cat"]
     # the same box with the face of a person in it
     assert [thing.name for thing in T.boxed(close, [(180, 60, 60, 60)])] == ["person"]

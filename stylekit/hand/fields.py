@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stylekit.hand.analysis import Box, Floats, blur, enlarged, opened, resized, smoothstep, to_lab
-from stylekit.hand.areas.accents import Portrait, details, features, painted, structures
+from stylekit.hand.areas.accents import Portrait, details, features, lettered, painted, structures
 from stylekit.hand.areas.borders import curved
 from stylekit.hand.areas.flat import Flat
 from stylekit.hand.areas.merging import SHADE, by_thing, merged
@@ -62,7 +62,7 @@ class Fields:
     0..1, how far what the photo is of is kept apart from the ground, in lightness, and the ground simplified. whites: 0..1, how far light
     things without a hue are left white. blacks: the most of the picture that the darkest ink may cover. crumbs: width in units of the
     smallest piece of ground; those of the figure may be half as wide. slivers: width in units of the narrowest piece. features: 0 or 1,
-    whether eyes and mouths are drawn. details: 0..1, how many small dark and light things that stand alone are drawn. structures: 0..1,
+    whether eyes, mouths and letters are drawn. details: 0..1, how many small dark and light things that stand alone are drawn. structures: 0..1,
     whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark photo is opened. accents: inks
     ("#rrggbb"), of which the one or two are added to the palette that things need which would else be of another colour."""
 
@@ -193,6 +193,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         fine[dark & (grounds[fine] > grounds[0] + 18)] = 0
         fine[light & (grounds[fine] < grounds[-1] - 30)] = len(grounds) - 1
     if settings.features:
+        lettered(fine, view.sight, palette.lab[:, 0], 0, len(palette.inks) - 1)
         fine[features(view.sight, fine.shape)] = 0
         skin_ink = int(chosen[person]) if person >= 0 else len(palette.inks) - 1
         painted(fine, view.sight, Portrait(dark=0, light=len(palette.inks) - 1, lips=palette.lips(skin_ink)))

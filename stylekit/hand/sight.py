@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from stylekit.hand import analysis
 from stylekit.hand.analysis import Box, Floats
-from stylekit.hand.subject import contours, faces, figure, foreground, skin, things
+from stylekit.hand.subject import contours, faces, figure, foreground, letters, skin, things
 from stylekit.hand.subject.features import Features, features
 
 T = TypeVar("T")
@@ -53,6 +53,10 @@ class Sight:
     def figure(self) -> Floats:
         """(h, w) in 0..1: what the photo is of, see `figure.figure`, with all things that are found."""
         return self._once("figure", lambda: things.in_figure(self._standing_out(), self.things().labels))
+
+    def letters(self) -> letters.Letters:
+        """Words, see `letters.letters`."""
+        return self._once("letters", lambda: letters.letters(self.opened(figure.OPENED)))
 
     def _standing_out(self) -> Floats:
         return figure.figure(self.photo, self.opened(figure.OPENED), self.foreground())

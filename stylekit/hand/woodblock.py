@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stylekit.errors import SettingError
 from stylekit.hand import analysis
 from stylekit.hand.analysis import blur
-from stylekit.hand.areas.accents import Portrait, features, painted
+from stylekit.hand.areas.accents import Portrait, features, lettered, painted
 from stylekit.hand.areas.borders import curved
 from stylekit.hand.areas.flat import Flat
 from stylekit.hand.areas.merging import SHADE, by_thing, merged
@@ -198,6 +198,7 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     # the sky comes after the pigments, and has none of its own
     inks = np.concatenate([table.reshape(-1, 3), np.zeros((1, 3), np.float32)])
     fine = curved(numbers, settings.rounding * unit, np.maximum(face, tiny), FINE)
+    lettered(fine, view.sight, analysis.to_lab(inks[None])[0, :, 0], SUMI, list(CHART).index("grey") * len(LEVELS))
     fine[features(view.sight, fine.shape)] = SUMI
     painted(fine, view.sight, Portrait(dark=SUMI, light=list(CHART).index("grey") * len(LEVELS), lips=LIPS))
     top, bottom, dark = wiped(seen, pieces.mass, sky, settings.bokashi)

@@ -15,6 +15,7 @@ from stylekit.hand.subject.features import Features
 SMALL_FACE = 30.0  # pixels of the photo across a face of which only eyes and mouth are drawn
 LARGE_FACE = 80.0  # pixels of the photo across a face whose features may be guessed
 GUESSED = 9.0  # per cent of it that are dark then, at most
+BESIDE_LETTERS, READ = 0.2, 25.0  # of the height of letters, what around them is of one ink; CIE lightness that parts them from it
 WHITES = 14.0  # pixels of the fine map: an eye less wide has no white
 
 
@@ -82,6 +83,30 @@ def _darken(marks: NDArray[np.bool_], one: Features, per: Floats) -> None:
         cv2.fillPoly(plane, [_fixed(points, per)], 1, cv2.LINE_8, 4)
     for line, much in lines:
         cv2.polylines(plane, [_fixed(line, per)], False, 1, max(1, round(much * room)), cv2.LINE_8, 4)
+
+
+def lettered(numbers: NDArray[np.uint16], sight: Sight, light: Floats, dark: int, pale: int) -> None:
+    """Draws the words of a photo into (fine h, fine w) numbers of inks, on the ink that is most about them: letters in the number `dark`, or in
+    `pale` where they are lighter than their ground, or the ground is too dark for ink. light: (n,) CIE lightness of the inks."""
+    words = sight.letters()
+    if not words.light:
+        return
+    size = numbers.shape[1], numbers.shape[0]
+    fine = numbers.shape[1] / words.lines.shape[1]
+    lines = cv2.resize(words.lines.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
+    shapes = blur(resized(words.ink, size, cv2.INTER_CUBIC), 0.4 * fine) > 0.5
+    for number, (lighter, high) in enumerate(zip(words.light, words.high, strict=True), 1):
+        inside = lines == number
+        letter = inside & shapes
+        around = inside & ~letter
+        if not letter.any() or not around.any():
+            continue
+        ground = int(np.bincount(numbers[around]).argmax())
+        reach = 2 * max(1, round(BESIDE_LETTERS * high * fine)) + 1
+        near = cv2.dilate(np.asarray(letter, np.uint8), np.ones((reach, reach), np.uint8)) > 0
+        numbers[near & inside] = ground
+        inks = (pale, dark) if lighter else (dark, pale)
+        numbers[letter] = inks[0] if abs(light[inks[0]] - light[ground]) > READ else inks[1]
 
 
 def _fixed(points: Floats, per: Floats) -> NDArray[np.int32]:

@@ -164,6 +164,9 @@ def strokes(view: View, settings: Lines, flat: Floats | None = None) -> pen.Stro
     if settings.beside and flat is not None and len(found):
         alike = found.beside(flat_borders(view, flat), settings.beside * unit)
         found = found.parts(~alike, settings.beside * unit).longer(0.5 * settings.shortest * unit)
+    if flat is not None and len(found):
+        # letters are drawn below
+        found = found.where(view.sight.letters().lines > 0, 0.5, inside=False)
     result = drawn(view, settings, found)
     return result.and_more(portraits(view, settings.weight)) if settings.faces else result
 

@@ -1,4 +1,4 @@
-"""The small networks of assets/faces, assets/subject, assets/things and assets/contours, run by OpenCV."""
+"""The small networks of assets/faces, assets/subject, assets/things, assets/letters and assets/contours, run by OpenCV."""
 
 from __future__ import annotations
 

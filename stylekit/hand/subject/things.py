@@ -191,7 +191,8 @@ def _parted(told: Floats, boxes: list[Thing], smaller: float, ends: Floats) -> N
     markers = np.where((sure > IN) & (order[-1] > CLEARLY * order[-2]), first + 2, np.where(sure < OUT, 1, 0))
     labels = np.asarray(watershed(ends, np.asarray(_open(markers), np.int32)), np.int32) - 1
     joined = _joined(labels, ends)
-    return np.asarray(watershed(ends, np.where(_scraps(joined), 0, joined + 1)), np.int32) - 1
+    scraps = _scraps(joined)
+    return np.asarray(watershed(ends, np.where(scraps, 0, joined + 1)), np.int32) - 1 if scraps.any() else joined
 
 
 def _scraps(labels: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -125,7 +125,7 @@ def chosen(view: View, ground: Floats, middle: Floats, shows: Floats, unit: floa
     packed = (ground * 255).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
     _, numbers = np.unique(packed, return_inverse=True)
     labels = np.asarray(numbers.reshape(packed.shape), np.int32)
-    clear = (1 - view.sight.skin()) * (1 - view.sight.face_map()) * (view.sight.letters().lines == 0)
+    clear = (1 - view.sight.skin()) * (1 - view.sight.face_map()) * (1 - view.sight.letters().place())
     behind = 1 - BEFORE * view.sight.figure()
     scene = view.sight.figure().mean() < SCENE
     busy = view.sight.edges(1.2, OPENED) * np.float32(view.unit)

@@ -62,9 +62,9 @@ class Fields:
     0..1, how far what the photo is of is kept apart from the ground, in lightness, and the ground simplified. whites: 0..1, how far light
     things without a hue are left white. blacks: the most of the picture that the darkest ink may cover. crumbs: width in units of the
     smallest piece of ground; those of the figure may be half as wide. slivers: width in units of the narrowest piece. features: 0 or 1,
-    whether eyes, mouths and letters are drawn. details: 0..1, how many small dark and light things that stand alone are drawn. structures: 0..1,
-    whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark photo is opened. accents: inks
-    ("#rrggbb"), of which the one or two are added to the palette that things need which would else be of another colour."""
+    whether eyes, mouths and letters are drawn. details: 0..1, how many small dark and light things that stand alone are drawn.
+    structures: 0..1, whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark photo is opened.
+    accents: inks ("#rrggbb"), of which the one or two are added to the palette that things need which would else be of another colour."""
 
     palettes: tuple[str, ...] = tuple(POSTER)
     count: int = ranged(40, 2, 250)

@@ -86,8 +86,8 @@ def _darken(marks: NDArray[np.bool_], one: Features, per: Floats) -> None:
 
 
 def lettered(numbers: NDArray[np.uint16], sight: Sight, light: Floats, dark: int, pale: int) -> None:
-    """Draws the words of a photo into (fine h, fine w) numbers of inks, on the ink that is most about them: letters in the number `dark`, or in
-    `pale` where they are lighter than their ground, or the ground is too dark for ink. light: (n,) CIE lightness of the inks."""
+    """Draws the words of a photo into (fine h, fine w) numbers of inks, on the ink that is most about them: letters in the number `dark`,
+    or `pale` where they are lighter than their ground, but the other where that would not show. light: (n,) CIE lightness of the inks."""
     words = sight.letters()
     if not words.light:
         return

@@ -54,5 +54,5 @@ def flat_borders(view: View, colours: Floats, step: float = STEP, shortest: floa
     worth = analysis.blur(np.asarray(np.minimum(worth, 2), np.float32), 3 * unit)
     strengths = np.asarray(pen.sampled(np.minimum(np.maximum(14 * edge, ends), 1) + figure * round_it, points), np.float32)
     # letters are their own outlines
-    found = Curves.of(points, starts, strengths).where(view.sight.letters().lines > 0, 0.5, inside=False)
+    found = Curves.of(points, starts, strengths).where(view.sight.letters().place(), 0.5, inside=False)
     return found.where(worth, 0.8, inside=True, gap=GAP * unit).longer(shortest * unit / math.sqrt(2)).meeting(MEET)

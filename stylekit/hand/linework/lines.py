@@ -166,7 +166,7 @@ def strokes(view: View, settings: Lines, flat: Floats | None = None) -> pen.Stro
         found = found.parts(~alike, settings.beside * unit).longer(0.5 * settings.shortest * unit)
     if flat is not None and len(found):
         # letters are drawn below
-        found = found.where(view.sight.letters().lines > 0, 0.5, inside=False)
+        found = found.where(view.sight.letters().place(), 0.5, inside=False)
     result = drawn(view, settings, found)
     return result.and_more(portraits(view, settings.weight)) if settings.faces else result
 

@@ -1,8 +1,8 @@
 """Words in a photo: where they are, and the shapes of their letters.
 
 Told by the network that finds lines of text in PP-OCR (Du et al. 2020, https://arxiv.org/abs/2009.09941; Apache License 2.0,
-assets/letters), after Liao et al. 2020 (https://arxiv.org/abs/1911.08947). What is written is not read: within a line, what differs most from
-what lies around it is letters.
+assets/letters), after Liao et al. 2020 (https://arxiv.org/abs/1911.08947). What is written is not read: within a line, what differs most
+from what lies around it is letters.
 """
 
 from __future__ import annotations
@@ -39,6 +39,10 @@ class Letters:
     ink: Floats
     light: tuple[bool, ...]
     high: tuple[float, ...]
+
+    def place(self) -> Floats:
+        """(h, w) 1 within lines, 0 elsewhere."""
+        return np.asarray(self.lines > 0, np.float32)
 
 
 def letters(photo: Floats) -> Letters:

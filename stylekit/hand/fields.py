@@ -32,7 +32,7 @@ from stylekit.hand.areas.regions import (
 from stylekit.hand.focus import figured
 from stylekit.hand.palettes import POSTER, Sort, best_palette, checked, colour_of
 from stylekit.hand.subject.skin import HAIR, HAIR_BROWN, hair_map, hair_of, lit, nearest
-from stylekit.hand.subject.things import FURRED
+from stylekit.hand.subject.things import FURRED, SOLID
 from stylekit.hand.view import Layer, Nothing, View
 from stylekit.ranges import check, ranged
 
@@ -41,6 +41,7 @@ CALMER, COARSER = 0.3, 0.4  # share by which borders off the figure count less, 
 DRESSED = 0.2  # share by which they do on people
 LARGER_THAN_HANDS = (0.01, 0.03)  # share of the picture that no arm has, and that none can have
 DRESSED_SKIN = 0.6  # how far what a person wears may have the ink of skin
+ONE_COLOUR = 0.7  # share by which borders within a thing of one colour count less
 FINE = 4  # the map of fields is this many times as fine as that copy, so that borders are curves and not pixels
 SOFT = 2.4  # standard deviation of a field's border in pixels of the fine map, before it is cut sharp
 SMALL = 0.0012  # share of the picture; the borders of smaller areas count for less
@@ -110,6 +111,8 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         if skin.any():
             # a garment is one thing, whatever its folds
             edge = np.asarray(edge * (1 - DRESSED * settings.figure * figure), np.float32)
+    if edge is not None and settings.figure:
+        edge = solid(edge, resized(view.sight.things().of(SOLID), size), unit)
     each = numbered(view.sight.things().labels, size) if settings.figure else np.zeros(face.shape, np.int32)
     fur = settings.figure * resized(view.sight.things().of(FURRED), size)
     labels, person = pieces(
@@ -288,6 +291,11 @@ def pieces(
     # skin, hair and outlines stay where they are: a face has no border within it
     labels = np.where((sort[labels] != sort[before]) & (np.maximum(sort[labels], sort[before]) > FIGURE), before, labels)
     return np.asarray(labels, np.int32), person
+
+
+def solid(edge: Floats, things: Floats, unit: float) -> Floats:
+    """(h, w) how surely things end, hardly anywhere within those of one colour, (h, w) in 0..1."""
+    return np.asarray(edge * (1 - ONE_COLOUR * smoothstep(blur(things, 2 * unit), 0.7, 1.0)), np.float32)
 
 
 def numbered(things: Labels, size: tuple[int, int]) -> Labels:

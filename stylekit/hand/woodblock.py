@@ -47,11 +47,11 @@ from stylekit.hand.areas.regions import (
     without_rims,
 )
 from stylekit.hand.areas.sky import DARK_SKY, depth, ground, wiped
-from stylekit.hand.fields import BROWN, SMALL, cut_apart, numbered, places, shares, whites, work_size
+from stylekit.hand.fields import BROWN, SMALL, cut_apart, numbered, places, shares, solid, whites, work_size
 from stylekit.hand.marks import grain
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.subject.skin import FAIR, HAIR_BROWN, hair_map, hair_of, lit, nearest
-from stylekit.hand.subject.things import FURRED
+from stylekit.hand.subject.things import FURRED, SOLID
 from stylekit.hand.view import Floats, Layer, Nothing, View
 from stylekit.ranges import check, ranged
 
@@ -105,6 +105,7 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     lab = bare + (calmed(bare, settings.texture * unit) - bare) * (1 - 0.7 * face[..., None])
     edge = analysis.resized(view.sight.contours(), size) if settings.things else None
     if edge is not None:
+        edge = solid(edge, analysis.resized(view.sight.things().of(SOLID), size), unit)
         small = flooded_between(edge, lab, max(4.0, 3 * settings.texture * unit))
         labels = merged(
             measured(small, lab * SHADE, 1 + 3 * face, edge=edge), int(settings.count), 0, by_thing(SMALL * face.size), settings.things

@@ -10,7 +10,7 @@ import pytest
 from stylekit.hand.analysis import opened, resized, to_lab
 from stylekit.hand.areas.regions import measured
 from stylekit.hand.dots import chosen
-from stylekit.hand.fields import CROWN, cut_apart, numbered, pieces
+from stylekit.hand.fields import CROWN, cut_apart, numbered, pieces, solid
 from stylekit.hand.palettes import PALETTES, Sort, assigned, costs
 from stylekit.hand.sight import Sight
 from stylekit.hand.subject import things as T
@@ -172,3 +172,13 @@ def test_what_stands_before_a_ground_of_dots_has_none() -> None:
     strength = chosen(view, two, np.ones((240, 320), np.float32), np.ones((240, 320), np.float32), 1.0)
     assert strength[70:170, 110:190].max() == 0
     assert strength[:50].min() > 0
+
+
+def test_a_thing_of_one_colour_has_no_borders_within() -> None:
+    things = np.zeros((60, 60), np.float32)
+    things[10:50, 10:50] = 1
+    edge = np.full((60, 60), 0.5, np.float32)
+    told = solid(edge, things, 1.0)
+    assert told[25:35, 25:35].max() < 0.2
+    assert np.array_equal(told[:5], edge[:5])
+    assert told[10, 30] > 0.45  # its own border stays

@@ -37,7 +37,7 @@ from stylekit.hand.view import Layer, Nothing, View
 from stylekit.ranges import check, ranged
 
 WORK_AREA = 400 * 400  # pixels of the copy in which shapes are found
-CALMER, COARSER = 0.3, 0.4  # share by which borders off the figure count less, and by which the smallest pieces there are wider
+CALMER = 0.3  # share by which borders off the figure count less
 DRESSED = 0.2  # share by which they do on people
 LARGER_THAN_HANDS = (0.01, 0.03)  # share of the picture that no arm has, and that none can have
 DRESSED_SKIN = 0.6  # how far what a person wears may have the ink of skin
@@ -169,13 +169,12 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         brown=brown,
         brunette=brunette,
         fur=shares(labels, fur),
-        thing=np.asarray(settings.figure * shares(labels, np.asarray(each > 0, np.float32)), np.float32),
+        thing=np.asarray(settings.figure * shares(labels, np.asarray(each > 0, np.float32)) * colourful(areas.lab), np.float32),
     )
     palette, chosen = best_palette(areas, settings.palettes, sort, settings.accents)
     # a small thing may stay if its colour is nowhere near
     accent = smoothstep(blur(lab - blur(lab, 40 * unit), 3 * unit)[..., 1:].max(-1), 16, 30)
     least = settings.crumbs * unit * (1 - 0.5 * figure * settings.figure) * (1 - 0.7 * settings.figure * accent)
-    least = least * (1 + COARSER * settings.figure * figured(figure) * (1 - figure))
     tiny = settings.figure * resized(view.sight.things().tiny(), size)
     inked = without_rims(np.asarray(chosen, np.int32)[labels], 0.02)
     inked = without_crumbs(inked, (least * (1 - 0.5 * tiny)) ** 2 * (1 - 0.75 * face))
@@ -296,6 +295,11 @@ def pieces(
 def solid(edge: Floats, things: Floats, unit: float) -> Floats:
     """(h, w) how surely things end, hardly anywhere within those of one colour, (h, w) in 0..1."""
     return np.asarray(edge * (1 - ONE_COLOUR * smoothstep(blur(things, 2 * unit), 0.7, 1.0)), np.float32)
+
+
+def colourful(lab: Floats) -> Floats:
+    """(n,) 0..1: how far (n, 3) Lab is a colour by which a thing is known."""
+    return np.asarray(smoothstep(np.hypot(lab[:, 1], lab[:, 2]), 18, 40), np.float32)
 
 
 def numbered(things: Labels, size: tuple[int, int]) -> Labels:

@@ -258,7 +258,9 @@ def pieces(
         around = np.zeros_like(face) if outline is None else outline
         small, kind = cut_apart(small, blur(around, 0.5 * texture) > 0.5, hair, heads, apart)
     if figure is not None and figure.any():
-        weight = weight * (1 - 0.5 * figured(figure) * (1 - figure / float(figure.max())))
+        # what is small in a wide scene counts more, what lies around a large figure less
+        much, share = figured(figure), figure / float(figure.max())
+        weight = weight * (1 - 0.5 * much * (1 - share) + (1 - much) * share)
         kind = np.where(kind == GROUND, kinds(small, figure), kind)
     # the finer map decides about skin: it has more edges than colours tell
     person = -1

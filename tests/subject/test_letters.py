@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from stylekit.hand.analysis import to_lab
 from stylekit.hand.fields import Fields, plan_fields
 from stylekit.hand.linework.flat_borders import flat_borders
+from stylekit.hand.linework.pattern import Pattern
+from stylekit.hand.linework.pattern import strokes as pattern_strokes
 from stylekit.hand.sight import Sight
 from stylekit.hand.view import View
 from stylekit.hand.woodblock import Woodblock, plan_woodblock
@@ -85,3 +87,17 @@ def test_letters_have_no_outlines() -> None:
     borders = flat_borders(view, np.round(photo * 3) / 3)
     x, y = borders.points.T.astype(int)
     assert not view.sight.letters().lines[y.clip(0, 299), x.clip(0, 479)].any()
+
+
+def test_no_pattern_runs_over_letters() -> None:
+    photo, _ = sign()
+    rough = np.random.default_rng(0).normal(0, 0.12, photo.shape[:2]).astype(np.float32)
+    view = seen(np.clip(photo + cv2.GaussianBlur(rough, (0, 0), 1.2)[..., None], 0, 1).astype(np.float32))
+    place = view.sight.letters().place() > 0
+    assert place.any()
+    found = pattern_strokes(view, Pattern(busy=0.3, shade=0))
+    x, y = found.points.T.astype(int)
+    inside = place[y.clip(0, 299), x.clip(0, 479)]
+    assert len(inside) > 50
+    # a stroke begins outside, and may run on by its length
+    assert inside.mean() < 0.3 * place.mean()

@@ -146,7 +146,7 @@ def reserved(view: View, settings: Lines, colours: Floats) -> pen.Strokes:
     lab = analysis.to_lab(analysis.resized(view.sight.opened(OPENED), small))
     hair = analysis.resized(hair_map(view.sight.haired(), small, small[0] / w, view.sight.foreground(), lab), (w, h), cv2.INTER_LINEAR)
     found = curves(light, unit, 1.4 * settings.reach, settings.density, settings.shortest, np.asarray(STRANDS * hair, np.float32))
-    found = found.where(dark, 0.5, inside=True).longer(1.2 * settings.shortest * unit)
+    found = found.where(dark * (1 - view.sight.letters().place()), 0.5, inside=True).longer(1.2 * settings.shortest * unit)
     if len(found):
         found = _calmed(found, view, replace(settings, calm=1.0), unit)
     return drawn(view, replace(settings, weight=BLANK * settings.weight, spots=0.0), found)

@@ -55,7 +55,7 @@ def strokes(view: View, settings: Pattern) -> pen.Strokes:
     rough = analysis.blur(fine, 7 * unit)
     calmest = cv2.erode(analysis.blur(fine, 3 * unit), np.ones((2 * max(1, round(4 * unit)) + 1,) * 2, np.uint8))
     texture = analysis.smoothstep(np.sqrt(rough * calmest), 0.05 * settings.busy, 0.16 * settings.busy)
-    texture = texture * (1 - view.sight.face_map()) * (1 - view.sight.skin())
+    texture = texture * (1 - view.sight.face_map()) * (1 - view.sight.skin()) * (1 - view.sight.letters().place())
     if view.sight.skin().any():
         # nor do clothes have any that strokes of one direction tell
         texture = texture * (1 - view.sight.foreground())

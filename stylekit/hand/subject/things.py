@@ -40,7 +40,7 @@ SEATS = frozenset(("bench", "chair", "couch", "bed", "table"))  # in their boxes
 # whose hides are none but natural colours
 FURRED = frozenset(("cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "teddy"))
 # which have one colour, whatever light falls on them
-SOLID = frozenset(("tie", "frisbee", "ball", "stop-sign", "surfboard", "snowboard", "skateboard"))
+SOLID = frozenset(("tie", "frisbee", "ball", "surfboard", "snowboard", "skateboard"))
 SURE = 0.4  # what it says of a box of which it is sure
 NEARLY = 0.7  # of what is said of a person, for an animal in the same place
 SAME, ALIKE = 0.5, 0.65  # overlap of two boxes of one thing, and of one thing under two names

@@ -85,7 +85,7 @@ def looked_at(photo: Image.Image) -> Callable[[], object]:
         other = photo.copy()
         other.putpixel((0, 0), (next(numbers) % 256, 0, 255))
         sight = Sight(np.asarray(other, np.float32) / np.float32(255))
-        sight.figure(), sight.contours(), sight.features()
+        sight.figure(), sight.contours(), sight.features(), sight.letters()
 
     return look
 

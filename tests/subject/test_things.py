@@ -182,3 +182,16 @@ def test_a_thing_of_one_colour_has_no_borders_within() -> None:
     assert told[25:35, 25:35].max() < 0.2
     assert np.array_equal(told[:5], edge[:5])
     assert told[10, 30] > 0.45  # its own border stays
+
+
+def test_things_without_an_end_between_them_are_one_and_small_pieces_go() -> None:
+    labels = np.zeros((40, 90), np.int32)
+    labels[5:35, 0:30], labels[5:35, 30:60], labels[5:35, 60:90] = 1, 2, 3
+    ends = np.zeros((40, 90), np.float32)
+    ends[:, 59:61] = 0.8
+    joined = T._joined(labels, ends)
+    assert joined[20, 10] == joined[20, 40] != joined[20, 70]
+    assert len(np.unique(T._joined(labels, np.zeros_like(ends)))) == 2
+    labels[0:3, 0:3] = 3
+    assert T._scraps(labels)[:3, :3].all()
+    assert not T._scraps(labels)[5:].any()

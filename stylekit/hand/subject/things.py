@@ -225,7 +225,7 @@ def _joined(labels: NDArray[np.int32], ends: Floats) -> NDArray[np.int32]:
     for low, high in np.unique(np.concatenate(pairs)[:, :2], axis=0).astype(int).tolist():
         border = [part[(part[:, 0] == low) & (part[:, 1] == high), 2] for part in pairs]
         if np.concatenate(border).mean() < WEAK:
-            result[result == high] = result[labels == low][0] if (labels == low).any() else low
+            result[result == result[labels == high][0]] = result[labels == low][0]
     return result
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "general": ("training.train_general", "train the general adapter of a base, for style pictures"),
     "pocket": ("training.train_pocket", "train the pocket base: autoencoder, unet, export"),
     "contours": ("training.train_contours", "train the network that sees where things end"),
+    "things": ("training.convert_things", "turn the network that sees what is in a photo into ONNX, which OpenCV runs"),
     "features": ("training.distill_features", "compress a perceptual network into the embedded one"),
 }
 

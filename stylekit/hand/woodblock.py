@@ -61,6 +61,7 @@ FINE = 3  # the map of pigments is this many times as fine as that copy
 SOFT = 1.2  # standard deviation of a border in pixels of the fine map, before it is cut sharp
 HUE = 0.8  # share of the photo in the hue of what is colourful
 WARM_HIDE, PALE_HIDE, GREY_HIDE = 9.0, 66.0, 9.0  # CIE b from which a hide is brown, lightness from which it is fair, chroma of a grey one
+EYE = 0.012  # share of the picture of the largest eye of an animal
 DULL = 7.0  # CIE chroma in the photo below which what it is of is printed grey
 WIPED = 0.4  # of the pigment at the top of a picture without a sky
 INDIGO = np.array([0.12, 0.29, 0.5], np.float32)  # what is wiped over other pigments there
@@ -167,6 +168,8 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
         ink &= ~mine
     # hides are brown, grey or as dark as they are
     hide = (shares(labels, analysis.resized(view.sight.things().of(FURRED), size)) > 0.5) & (skin < 0.5) & ~sky
+    # an eye is no part of one
+    hide &= pieces.mass > EYE * pieces.mass.sum()
     warm = hide & (shown_as[:, 2] > WARM_HIDE)
     tawny = warm & (as_it_is[:, 0] < PALE_HIDE)
     dull = hide & ~warm & (np.hypot(*shown_as[:, 1:].T) < GREY_HIDE)

@@ -120,11 +120,8 @@ class Graph:
     def constant(self, value: Array) -> str:
         """A constant; what is many numbers is kept in half precision."""
         name = f"c{len(self.constants)}"
-        if value.dtype == np.float16:
-            self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-            return self.emit("Cast", [name], to=TensorProto.FLOAT)
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
+        return self.emit("Cast", [name], to=TensorProto.FLOAT) if value.dtype == np.float16 else name
 
     def model(self, *outputs: str) -> onnx.ModelProto:
         """The layers so far, with these for answers."""
@@ -182,9 +179,7 @@ def _add(graph: Graph, node: Node) -> Any:
     if isinstance(one, np.ndarray):
         one, other = other, one
     if not isinstance(other, np.ndarray):
-        return Turned(
-            graph.emit("Add", [one.name, other.name if other.order == one.order else graph.plain(other, _back(one.order))]), one.order
-        )
+        return Turned(graph.emit("Add", [one.name, graph.plain(other, _back(one.order))]), one.order)
     whole = other.reshape((1,) * (len(one.order) - other.ndim) + other.shape)
     return Turned(graph.emit("Add", [one.name, graph.constant(whole.transpose(_back(one.order)))]), one.order)
 
@@ -216,7 +211,7 @@ def _concat(graph: Graph, node: Node) -> Any:
     if all(isinstance(part, np.ndarray) for part in parts):
         return np.concatenate(parts, int(axis))
     order = parts[0].order
-    names = [part.name if part.order == order else graph.plain(part, _back(order)) for part in parts]
+    names = [graph.plain(part, _back(order)) for part in parts]
     return Turned(graph.emit("Concat", names, axis=order[int(axis)]), order)
 
 

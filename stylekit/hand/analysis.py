@@ -171,6 +171,11 @@ def resized(array: Floats, size: tuple[int, int], how: int = cv2.INTER_AREA) -> 
     return np.asarray(cv2.resize(array, size, interpolation=how), np.float32)
 
 
+def numbered(labels: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
+    """(h, w) whole numbers, below 2^24, at size (W, H), from the nearest pixels."""
+    return np.asarray(cv2.resize(np.asarray(labels, np.float32), size, interpolation=cv2.INTER_NEAREST), np.int32)
+
+
 def guided(array: Floats, guide: Floats, radius: int, epsilon: float) -> Floats:
     """(h, w) array smoothed within `radius` pixels but not across edges of guide whose variance is well above epsilon."""
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stylekit.hand.analysis import Box, Floats, blur, enlarged, opened, resized, smoothstep, to_lab
+from stylekit.hand.analysis import Box, Floats, blur, enlarged, numbered, opened, resized, smoothstep, to_lab
 from stylekit.hand.areas.accents import Portrait, details, features, lettered, painted, structures
 from stylekit.hand.areas.borders import curved
 from stylekit.hand.areas.flat import Flat
@@ -46,9 +46,8 @@ FINE = 4  # the map of fields is this many times as fine as that copy, so that b
 SOFT = 2.4  # standard deviation of a field's border in pixels of the fine map, before it is cut sharp
 SMALL = 0.0012  # share of the picture; the borders of smaller areas count for less
 OPENED = 0.55  # median light of the photo in which skin is judged, whatever a card asks for
-GROUND, FIGURE, SKIN, THING, CROWN = range(
-    5
-)  # kinds of pieces, then each thing that is found; none are merged, and from SKIN on borders stay
+# kinds of pieces, and beyond these each thing that is found; no two of them are merged, and the borders from SKIN on stay
+GROUND, FIGURE, SKIN, THING, CROWN = range(5)
 BRUNETTE = 0.001  # share of the picture that is brown hair from which that has an ink of its own
 BROWN = 52.0  # CIE lightness of the lit side of skin below which it gets an ink of its own
 
@@ -302,11 +301,6 @@ def solid(edge: Floats, things: Floats, unit: float) -> Floats:
 def colourful(lab: Floats) -> Floats:
     """(n,) 0..1: how far (n, 3) Lab is a colour by which a thing is known."""
     return np.asarray(smoothstep(np.hypot(lab[:, 1], lab[:, 2]), 18, 40), np.float32)
-
-
-def numbered(things: Labels, size: tuple[int, int]) -> Labels:
-    """The numbers (h, w) at size (W, H)."""
-    return np.asarray(cv2.resize(things.astype(np.float32), size, interpolation=cv2.INTER_NEAREST), np.int32)
 
 
 def cut_apart(

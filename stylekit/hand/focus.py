@@ -15,7 +15,7 @@ OPENED = 0.5  # median light of the photo that is looked at
 AREA = 256 * 256  # pixels of the copy that is looked at: nothing of it is fine
 AROUND, LOUDEST = 0.6, 0.6  # how much less counts what is around a figure; what is looked at there, whatever its rank
 FEW, MANY = 0.03, 0.15  # share of the picture of a figure that is part of a scene, and of one that the picture is of
-SPECK = (0.008, 0.02)  # share of the picture of a figure that is none, and of one
+SPECK = (0.008, 0.02)  # the same of a speck, for which nothing around it need be quiet, and of more than that
 QUIET, LOUD = 0.35, 0.85  # shares of a picture: what stands out less than the one is quiet, more than the other is looked at
 
 
@@ -45,14 +45,10 @@ def attention(sight: Sight, unit: float) -> Floats:
     return analysis.resized(result, (w, h), cv2.INTER_LINEAR)
 
 
-def figured(figure: Floats) -> float:
-    """0..1: how far a picture is one of its (h, w) figure in 0..1, and not of the scene in which that is."""
-    return float(analysis.smoothstep(np.asarray([figure.mean()], np.float32), FEW, MANY)[0])
-
-
-def told_apart(figure: Floats) -> float:
-    """0..1: how far what lies around a (h, w) figure in 0..1 may be quiet for its sake: not for a speck of one."""
-    return float(analysis.smoothstep(np.asarray([figure.mean()], np.float32), *SPECK)[0])
+def figured(figure: Floats, few: float = FEW, many: float = MANY) -> float:
+    """0..1: how far a picture is one of its (h, w) figure in 0..1, and not of the scene in which that is. few, many: shares of the picture
+    of a figure up to which it is 0, and from which on 1."""
+    return float(analysis.smoothstep(np.asarray([figure.mean()], np.float32), few, many)[0])
 
 
 def _salience(sight: Sight, unit: float) -> tuple[Floats, Floats, Floats]:

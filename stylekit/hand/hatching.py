@@ -102,7 +102,7 @@ def tones(view: View, settings: Hatching) -> tuple[Floats, Floats]:
         if figure.any():
             # on the ground only large tones, and few of them
             broad = analysis.blur(dark, 9 * unit)
-            share = settings.quiet * focus.told_apart(figure) * (1 - analysis.smoothstep(figure, 0.2, 0.8))
+            share = settings.quiet * focus.figured(figure, *focus.SPECK) * (1 - analysis.smoothstep(figure, 0.2, 0.8))
             dark = dark + share * (broad * (1 - 0.35 * settings.quiet) - dark)
             prominent = prominent * (1 - 0.35 * share)
     return np.asarray(dark, np.float32), prominent

@@ -52,14 +52,16 @@ class Sight:
 
     def figure(self) -> Floats:
         """(h, w) in 0..1: what the photo is of, see `figure.figure`, with all things that are found."""
-        return self._once("figure", lambda: things.in_figure(self._standing_out(), self.things().labels))
+
+        def make() -> Floats:
+            standing_out = figure.figure(self.photo, self.opened(figure.OPENED), self.foreground())
+            return things.in_figure(standing_out, self.things().labels)
+
+        return self._once("figure", make)
 
     def letters(self) -> letters.Letters:
         """Words, see `letters.letters`."""
         return self._once("letters", lambda: letters.letters(self.opened(figure.OPENED)))
-
-    def _standing_out(self) -> Floats:
-        return figure.figure(self.photo, self.opened(figure.OPENED), self.foreground())
 
     def things(self) -> things.Things:
         """People, animals and other things that can be told one from another, see `things.things`."""

@@ -47,7 +47,7 @@ from stylekit.hand.areas.regions import (
     without_rims,
 )
 from stylekit.hand.areas.sky import DARK_SKY, depth, ground, wiped
-from stylekit.hand.fields import BROWN, SMALL, cut_apart, numbered, places, shares, solid, whites, work_size
+from stylekit.hand.fields import BROWN, SMALL, cut_apart, places, shares, solid, whites, work_size
 from stylekit.hand.marks import grain
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.subject.skin import FAIR, HAIR_BROWN, hair_map, hair_of, lit, nearest
@@ -119,7 +119,7 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     hair[person] = 0
     if figure.any() or hair.any():
         # what is seen for certain keeps its outline, and hair is none of the clothes
-        each = numbered(view.sight.things().labels, size)
+        each = analysis.numbered(view.sight.things().labels, size)
         labels, _ = cut_apart(labels, blur(figure, unit) > 0.5, hair, nearest(view.sight.found(), size, smaller), each)
     taken = analysis.resized(colours, size)
     own, taken = analysis.to_lab(analysis.opened(taken, settings.median)), analysis.to_lab(taken)
@@ -202,9 +202,10 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     # the sky comes after the pigments, and has none of its own
     inks = np.concatenate([table.reshape(-1, 3), np.zeros((1, 3), np.float32)])
     fine = curved(numbers, settings.rounding * unit, np.maximum(face, tiny), FINE)
-    lettered(fine, view.sight, analysis.to_lab(inks[None])[0, :, 0], SUMI, list(CHART).index("grey") * len(LEVELS))
+    paper = list(CHART).index("grey") * len(LEVELS)
+    lettered(fine, view.sight, analysis.to_lab(inks[None])[0, :, 0], SUMI, paper)
     fine[features(view.sight, fine.shape)] = SUMI
-    painted(fine, view.sight, Portrait(dark=SUMI, light=list(CHART).index("grey") * len(LEVELS), lips=LIPS))
+    painted(fine, view.sight, Portrait(dark=SUMI, light=paper, lips=LIPS))
     top, bottom, dark = wiped(seen, pieces.mass, sky, settings.bokashi)
     dusk = np.zeros((1, 1, 3), np.float32)
     if not sky.any():

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stylekit.hand.analysis import opened, resized, to_lab
+from stylekit.hand.analysis import numbered, opened, resized, to_lab
 from stylekit.hand.areas.regions import measured
 from stylekit.hand.dots import chosen
-from stylekit.hand.fields import CROWN, cut_apart, numbered, pieces, solid
+from stylekit.hand.fields import CROWN, cut_apart, pieces, solid
 from stylekit.hand.palettes import PALETTES, Sort, assigned, costs
 from stylekit.hand.sight import Sight
 from stylekit.hand.subject import things as T

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stylekit.hand.analysis import Box, Floats, blur, resized, smoothstep, to_lab
+from stylekit.hand.analysis import Box, Floats, blur, numbered, resized, smoothstep, to_lab
+from stylekit.hand.areas.regions import windows
 from stylekit.hand.sight import Sight
 from stylekit.hand.subject.features import Features
 
@@ -93,20 +94,21 @@ def lettered(numbers: NDArray[np.uint16], sight: Sight, light: Floats, dark: int
         return
     size = numbers.shape[1], numbers.shape[0]
     fine = numbers.shape[1] / words.lines.shape[1]
-    lines = cv2.resize(words.lines.astype(np.float32), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
+    lines = numbered(words.lines, size)
     shapes = blur(resized(words.ink, size, cv2.INTER_CUBIC), 0.4 * fine) > 0.5
-    for number, (lighter, high) in enumerate(zip(words.light, words.high, strict=True), 1):
-        inside = lines == number
-        letter = inside & shapes
+    for number, box in windows(lines, 0):
+        inside = lines[box] == number
+        letter = inside & shapes[box]
         around = inside & ~letter
-        if not letter.any() or not around.any():
+        if number == 0 or not letter.any() or not around.any():
             continue
-        ground = int(np.bincount(numbers[around]).argmax())
-        reach = 2 * max(1, round(BESIDE_LETTERS * high * fine)) + 1
+        part = numbers[box]
+        ground = int(np.bincount(part[around]).argmax())
+        reach = 2 * max(1, round(BESIDE_LETTERS * words.high[number - 1] * fine)) + 1
         near = cv2.dilate(np.asarray(letter, np.uint8), np.ones((reach, reach), np.uint8)) > 0
-        numbers[near & inside] = ground
-        inks = (pale, dark) if lighter else (dark, pale)
-        numbers[letter] = inks[0] if abs(light[inks[0]] - light[ground]) > READ else inks[1]
+        part[near & inside] = ground
+        inks = (pale, dark) if words.light[number - 1] else (dark, pale)
+        part[letter] = inks[0] if abs(light[inks[0]] - light[ground]) > READ else inks[1]
 
 
 def _fixed(points: Floats, per: Floats) -> NDArray[np.int32]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import watershed
 
-from stylekit.hand.analysis import Box, Floats, blur, resized
+from stylekit.hand.analysis import Box, Floats, blur, numbered, resized
 from stylekit.hand.subject import networks
 from stylekit.hand.subject.figure import FILE as CUTTER
 from stylekit.hand.subject.figure import MEAN, SPREAD
@@ -105,8 +105,7 @@ def things(photo: Floats, ends: Floats, faces: Sequence[Box] = ()) -> Things:
     numbers, labels = np.unique(kept, return_inverse=True)
     labels = labels.reshape(kept.shape) + (numbers[0] > 0)
     found = tuple(boxes[n - 1] for n in numbers if n > 0)
-    full = cv2.resize(np.asarray(labels, np.float32), (w, h), interpolation=cv2.INTER_NEAREST)
-    return Things(found=found, labels=np.asarray(full, np.int32))
+    return Things(found=found, labels=numbered(labels, (w, h)))
 
 
 def boxed(photo: Floats, faces: Sequence[Box] = ()) -> list[Thing]:
@@ -170,7 +169,7 @@ def _cut(small: Floats, thing: Thing, smaller: float) -> Floats:
     told = networks.run(CUTTER, np.asarray((part / max(float(part.max()), 0.05) - MEAN) / SPREAD, np.float32))[0].reshape(LOOK, LOOK)
     result = np.zeros((h, w), np.float32)
     result[top:bottom, left:right] = np.clip(resized(np.nan_to_num(told), (right - left, bottom - top), cv2.INTER_LINEAR), 0, 1)
-    ys, xs = np.mgrid[0:h, 0:w].astype(np.float32)
+    xs, ys = np.arange(w, dtype=np.float32)[None], np.arange(h, dtype=np.float32)[:, None]
     out = np.maximum(np.abs(xs + 0.5 - x - width / 2) - width / 2, np.abs(ys + 0.5 - y - height / 2) - height / 2)
     return np.asarray(result * np.clip(1 - out / (0.5 * min(across, down)), 0, 1), np.float32)
 

@@ -41,6 +41,7 @@ CALMER = 0.3  # share by which borders off the figure count less
 DRESSED = 0.2  # share by which they do on people
 LARGER_THAN_HANDS = (0.01, 0.03)  # share of the picture that no arm has, and that none can have
 DRESSED_SKIN = 0.6  # how far what a person wears may have the ink of skin
+HIDE = 0.45  # the same within an animal whose eyes are told apart
 ONE_COLOUR = 0.7  # share by which borders within a thing of one colour count less
 FINE = 4  # the map of fields is this many times as fine as that copy, so that borders are curves and not pixels
 SOFT = 2.4  # standard deviation of a field's border in pixels of the fine map, before it is cut sharp
@@ -112,6 +113,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
             edge = np.asarray(edge * (1 - DRESSED * settings.figure * figure), np.float32)
     if edge is not None and settings.figure:
         edge = solid(edge, resized(view.sight.things().of(SOLID), size), unit)
+        edge = of_one_hide(edge, resized(view.sight.animals().told, size), unit)
     each = numbered(view.sight.things().labels, size) if settings.figure else np.zeros(face.shape, np.int32)
     fur = settings.figure * resized(view.sight.things().of(FURRED), size)
     labels, person = pieces(
@@ -296,6 +298,11 @@ def pieces(
 def solid(edge: Floats, things: Floats, unit: float) -> Floats:
     """(h, w) how surely things end, hardly anywhere within those of one colour, (h, w) in 0..1."""
     return np.asarray(edge * (1 - ONE_COLOUR * smoothstep(blur(things, 2 * unit), 0.7, 1.0)), np.float32)
+
+
+def of_one_hide(edge: Floats, animals: Floats, unit: float) -> Floats:
+    """(h, w) how surely things end, less so within (h, w) animals in 0..1: light and shade on a hide, or its own patches."""
+    return np.asarray(edge * (1 - HIDE * smoothstep(blur(animals, 2 * unit), 0.7, 1.0)), np.float32)
 
 
 def colourful(lab: Floats) -> Floats:

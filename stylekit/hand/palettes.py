@@ -21,8 +21,9 @@ from stylekit.hand.areas.regions import Areas
 from stylekit.hand.subject.skin import HAIR_BROWN
 
 Indices = NDArray[np.int64]
-MOST_ACCENTS = 2  # inks that a palette may take in
-GAIN, LEAST = 180.0, 0.006  # squared Lab by which an accent has to suit its fields better, and their least share of the picture
+MOST_ACCENTS = 3  # inks that a palette may take in
+OWN_COLOUR = 0.3  # of what an accent suits its fields better, how much all may be worse for it
+GAIN, LEAST = 180.0, 0.004  # squared Lab by which an accent has to suit its fields better, and their least share of the picture
 TRIED = 4  # palettes; the others are out as soon as every field is looked at alone
 MOST_INKS = 12  # of a palette that a card lists
 SWEEPS = 6  # over all fields; the choice settles after three or four
@@ -315,11 +316,14 @@ def _with_accent(
         mine = taken == wider.inks.index(accents[i])
         mass = float(areas.mass[mine].sum())
         gain = float((saved[mine, i] * areas.mass[mine]).sum()) / max(mass, 1e-9)
-        if price < cost and gain > GAIN and mass > LEAST * areas.mass.sum():
-            found.append((price, accents[i], wider, taken))
+        share = mass / float(areas.mass.sum())
+        # that a thing has its colour is worth some borders that are not where they might be
+        worthy = price - OWN_COLOUR * gain * share
+        if worthy < cost and gain > GAIN and share > LEAST:
+            found.append((worthy, accents[i], price, wider, taken))
     if not found:
         return None
-    price, _, wider, taken = min(found, key=lambda one: one[:2])
+    _, _, price, wider, taken = min(found, key=lambda one: one[:2])
     return price, wider, taken
 
 

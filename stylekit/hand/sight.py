@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from stylekit.hand import analysis
 from stylekit.hand.analysis import Box, Floats
-from stylekit.hand.subject import contours, faces, figure, foreground, letters, skin, things
+from stylekit.hand.subject import animals, contours, faces, figure, foreground, letters, skin, things
 from stylekit.hand.subject.features import Features, features
 
 T = TypeVar("T")
@@ -66,6 +66,10 @@ class Sight:
     def things(self) -> things.Things:
         """People, animals and other things that can be told one from another, see `things.things`."""
         return self._once("things", lambda: things.things(self.opened(figure.OPENED), self._ends(), self.faces()))
+
+    def animals(self) -> animals.Animals:
+        """What is seen of the faces of those of the things that are animals, see `animals.animals`."""
+        return self._once("animals", lambda: animals.animals(self.lightness(figure.OPENED), self.things()))
 
     def foreground(self) -> Floats:
         """(h, w) in 0..1: how surely each place is part of what stands before the ground, see `foreground.foreground`."""

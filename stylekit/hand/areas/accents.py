@@ -116,11 +116,11 @@ def _fixed(points: Floats, per: Floats) -> NDArray[np.int32]:
 
 
 def features(sight: Sight, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """(fine h, fine w), of the given shape: brows, eyes and mouths of faces, or, of a large one whose features are not known, what is dark
+    """(fine h, fine w), of the given shape: eyes and noses of animals; brows, eyes and mouths of faces, or, of a large one whose features are not known, what is dark
     in it; of a small one such a guess looks like a mask."""
     photo = sight.photo
     h, w = photo.shape[:2]
-    result = np.zeros(shape, bool)
+    result = sight.animals().spots(shape)
     for box, known in zip(sight.faces(), sight.features(), strict=True):
         if known is not None:
             _darken(result, known, np.array([shape[1] / w, shape[0] / h], np.float32))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from stylekit.hand import analysis
 from stylekit.hand.analysis import Floats, blur, enlarged, resized, smoothstep
 from stylekit.hand.palettes import colour_of
+from stylekit.hand.sight import Sight
 from stylekit.hand.view import Layer, Nothing, View
 from stylekit.ranges import check, ranged
 
@@ -29,6 +30,9 @@ LEAST_SIDE, MOST_SIDE = 6, 32_000  # pixels of a plan that has contours to follo
 FIRM = 0.35  # how far over its beginning a line has to be somewhere, in parts of that
 SOFT = 1.7  # pixels of the enlarged plan by which a border is softened before it is cut
 THINNED = 0.4  # how much further into a line its border lies where almost nothing of the hand is wanted
+NEAR, WIDE, LIGHT = 6.0, 45.0, 1.2  # units around a place of which it is the lit side, or not; how much stronger a contour has to be there
+NIGHT = (0.015, 0.07)  # light of the unopened photo: what is darker has no details, what is lighter has all
+ENDS = 0.5  # how sure it is that a thing ends, for a line to be there
 LEVEL = 0.02  # of the difference of Gaussians at which a line of density 1 begins
 
 
@@ -37,7 +41,9 @@ class Ink:
     """weight: breadth of the lines in units. density: 0..1, how faint a contour may be to be drawn. length: in units, over which a line is
     gathered along its contour; longer is calmer. crumbs: in units, side of a square as large as the smallest blot on calm ground. texture:
     0..1, how far lines are left out where they crowd. black: CIE lightness of the photo, opened, below which all is ink, 0 for none.
-    faces: 0..1, how much finer lines are on faces. ink: as #rrggbb. opacity: of the ink."""
+    faces: 0..1, how much finer lines are on faces. figure: 0..1, how far ink is only on what the photo is of, on no skin and on no words.
+    beside: in units, how near to where a thing ends no ink is, which lines draw. lit: 0..1, how far the lit
+    sides of things are left blank. ink: as #rrggbb. opacity: of the ink."""
 
     weight: float = ranged(1.2, 0.3, 8)
     density: float = ranged(0.5, 0, 1)
@@ -46,6 +52,9 @@ class Ink:
     texture: float = ranged(0.5, 0, 1)
     black: float = ranged(0.0, 0, 60)
     faces: float = ranged(0.6, 0, 1)
+    figure: float = ranged(0.0, 0, 1)
+    beside: float = ranged(0.0, 0, 30)
+    lit: float = ranged(0.0, 0, 1)
     ink: str = "#14141a"
     opacity: float = ranged(1.0, 0, 1)
 
@@ -79,15 +88,42 @@ def cover(view: View, settings: Ink) -> Floats:
     least = LEVEL * (1.6 - 1.5 * settings.density)
     busy = blur(np.asarray(np.abs(found) > 0.35 * least, np.float32), 9 * unit)
     needed = least * (1 + 3 * settings.texture * smoothstep(busy, 0.35, 0.9) * (1 - face))
+    if settings.lit:
+        # the lit side of a thing is left blank, the shaded one is worked out
+        round_it = blur(light, WIDE * unit)
+        needed = needed * (1 + LIGHT * settings.lit * smoothstep(blur(light, NEAR * unit) - round_it, -0.04, 0.10))
+    if settings.figure:
+        # what opening brings out of the dark is noise
+        found = found * smoothstep(blur(view.sight.lightness(), 3 * unit), *NIGHT)
     ink = np.asarray(-found / needed - 1, np.float32)
     if settings.black:
         dark = analysis.guided(light, light, max(1, round(3 * unit)), 0.004) * 100
         ink = np.asarray(np.maximum(ink, (settings.black - dark) / 6), np.float32)
+    if settings.figure:
+        ink = np.asarray(np.minimum(ink, 2) - 4 * settings.figure * (1 - _told_by_ink(view.sight, unit)), np.float32)
     h, w = ink.shape
     size = w * FINE, h * FINE
     up = blur(resized(np.clip(ink, -2, 2), size, cv2.INTER_CUBIC), 0.4 * FINE)
     drawn = without_blots(up, settings.crumbs * unit * FINE, resized(face, size, cv2.INTER_LINEAR))
+    if settings.beside:
+        side = 2 * max(1, round(settings.beside * unit)) + 1
+        ends = np.asarray(cv2.dilate(view.sight.contours(), np.ones((side, side), np.uint8)) > ENDS, np.uint8)
+        drawn &= ~_mostly(drawn, cv2.resize(ends, size, interpolation=cv2.INTER_NEAREST) > 0)
     return blur(np.asarray(drawn, np.float32), SOFT)
+
+
+def _told_by_ink(sight: Sight, unit: float) -> Floats:
+    """(h, w) in 0..1: what a photo is of, but for skin, faces and words."""
+    bare = np.maximum(sight.skin(), np.maximum(sight.face_map(), sight.letters().place()))
+    return np.asarray(smoothstep(sight.figure(), 0.3, 0.7) * (1 - smoothstep(blur(bare, unit), 0.2, 0.5)), np.float32)
+
+
+def _mostly(drawn: NDArray[np.bool_], place: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pieces of `drawn` that lie in `place` for more than half."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(np.asarray(drawn, np.uint8), connectivity=8)
+    inside = np.bincount(parts.ravel(), place.ravel(), count) > 0.5 * stats[:, cv2.CC_STAT_AREA]
+    inside[0] = False
+    return np.asarray(inside[parts], bool)
 
 
 def difference(light: Floats, sigma: float) -> Floats:

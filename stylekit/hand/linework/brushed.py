@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -18,18 +20,22 @@ LENGTH, OVERLAP = 28.0, 0.45  # units of one stroke, and the share of it at eith
 BROADER = 1.5  # times as broad as the line of a pen: a brush's edge is ragged
 POINTS = 9  # along each stroke
 ASIDE = 0.12  # half widths by which a stroke lies beside the line
-INKED, UNEVEN = 0.84, 0.07  # how far a stroke has the ink's colour, and how unequal strokes are in that
+INKED, TINGED, UNEVEN = 0.84, 0.55, 0.07  # how far a stroke has the ink's colour, the same in a face, and how unequal strokes are in that
 LIGHT, HUE = 2.5, 4.0  # CIE L, and a and b, by which they differ beside
 DRY, TAPER = 0.15, 0.2
 SALT = 7009  # added to the seed: randomness of this tool alone
 
 
-def brushed(view: View, lines: pen.Strokes, ink: str, opacity: float, relief: float, colours: Floats) -> Painted:
-    """The lines in strokes as thick as `relief` units on `colours` (h, w, 3), what is to be painted."""
-    return Painted(view, _layers(view, lines, ink, opacity, relief, colours), None)
+def brushed(
+    view: View, lines: Sequence[tuple[pen.Strokes, float]], ink: str, opacity: float, relief: float, colours: Floats
+) -> Painted:
+    """The lines, each with how far it has the colour of the ink, in strokes as thick as `relief` units on `colours` (h, w, 3), what is to
+    be painted."""
+    layers = (_layers(view, one, much, ink, opacity, relief, colours) for one, much in lines)
+    return Painted(view, list(itertools.chain.from_iterable(layers)), None)
 
 
-def _layers(view: View, lines: pen.Strokes, ink: str, opacity: float, relief: float, colours: Floats) -> list[Pieces]:
+def _layers(view: View, lines: pen.Strokes, inked: float, ink: str, opacity: float, relief: float, colours: Floats) -> list[Pieces]:
     """Every other stroke of a line lies in a layer of its own: of one layer only the topmost stroke is seen at a place, thin as its end may
     be."""
     if not len(lines):
@@ -60,7 +66,7 @@ def _layers(view: View, lines: pen.Strokes, ink: str, opacity: float, relief: fl
     # what lies there, seen as a whole
     own = np.median(to_lab(pen.sampled(colours, path)), 1)
     vary = rng.standard_normal((len(path), 4)).astype(np.float32)
-    much = np.clip(INKED + UNEVEN * vary[:, :1], 0, 1)
+    much = np.clip(inked + UNEVEN * vary[:, :1], 0, 1)
     lab = own + much * (to_lab(colour_of(ink, "The ink")[None, None])[0, 0] - own)
     lab += vary[:, 1:] * np.array([LIGHT, HUE, HUE], np.float32)
     body = np.stack([np.full(len(path), opacity), relief * (1 + 0.2 * vary[:, 0])], 1)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stylekit.hand import analysis, focus
-from stylekit.hand.linework.brushed import brushed
+from stylekit.hand.linework.brushed import INKED, TINGED, brushed
 from stylekit.hand.linework.flat_borders import flat_borders
 from stylekit.hand.linework.portrait import portraits, zones
 from stylekit.hand.marks import grain, pen, runs
@@ -36,6 +36,8 @@ LONGER, SURER = 2.0, 0.45  # of the shortest line, how much longer, and how sure
 LIT = 0.3  # of the weight of a line; what light leaves less of is not drawn
 STRAIGHT = 1.1  # units by which a line may waver about a straight one that it is drawn as
 LONG = 14.0  # units; no shorter part of a line is straightened, and all of one twice as long
+IN_FACES = 0.6  # of the weight of a brush
+ALONE = 0.75  # the same of a line of no figure, by a pen that draws more than things
 HIDES, WITHIN, BLANK = 14.0, 4.5, 0.7  # CIE L by which the ink does not show; units to the border of what is blank; its weight
 STRANDS = 0.8  # how far faint lines in hair count as those in a face do
 SALT = 7001  # added to the seed: randomness of this tool alone
@@ -105,9 +107,12 @@ class InkLayer:
 
 def plan_lines(view: View, settings: Lines, colours: Floats) -> Layer:
     """Key lines of view's photo on the `colours` (h, w, 3) that lie below."""
-    lines = strokes(view, settings, colours)
     if settings.relief:
-        return brushed(view, lines, settings.ink, settings.opacity, settings.relief, colours)
+        # what a brush has painted of a face is its features already: a few lines are enough
+        faces = portraits(view, IN_FACES * settings.weight, few=True) if settings.faces else pen.no_strokes()
+        marks = [(borders(view, settings, colours), INKED), (faces, TINGED)]
+        return brushed(view, marks, settings.ink, settings.opacity, settings.relief, colours)
+    lines = strokes(view, settings, colours)
     layers = [(lines, settings.ink)]
     if settings.reserve:
         layers.append((reserved(view, settings, colours), settings.reserve))
@@ -153,8 +158,14 @@ def reserved(view: View, settings: Lines, colours: Floats) -> pen.Strokes:
 
 
 def strokes(view: View, settings: Lines, flat: Floats | None = None) -> pen.Strokes:
-    """The lines that `plan_lines` draws, on the flat areas (h, w, 3) below, if any. What view's amount leaves of them: the weak ones go
-    first, the others grow thin."""
+    """The lines that a pen draws on the flat areas (h, w, 3) below, if any. What view's amount leaves of them: the weak ones go first, the
+    others grow thin."""
+    result = borders(view, settings, flat)
+    return result.and_more(portraits(view, settings.weight)) if settings.faces else result
+
+
+def borders(view: View, settings: Lines, flat: Floats | None = None) -> pen.Strokes:
+    """Of these, those that are no features of faces."""
     unit = view.unit * view.detail
     found = _found(view, settings, unit)
     if settings.borders and len(found):
@@ -167,8 +178,7 @@ def strokes(view: View, settings: Lines, flat: Floats | None = None) -> pen.Stro
     if flat is not None and len(found):
         # letters are drawn below
         found = found.where(view.sight.letters().place(), 0.5, inside=False)
-    result = drawn(view, settings, found)
-    return result.and_more(portraits(view, settings.weight)) if settings.faces else result
+    return drawn(view, settings, found)
 
 
 def drawn(view: View, settings: Lines, found: Curves) -> pen.Strokes:
@@ -241,7 +251,7 @@ def _found(view: View, settings: Lines, unit: float) -> Curves:
     if settings.fine:
         found = together([found, _between(found, light, unit, settings, face)])
     if settings.calm and not things:
-        found = _calmed(found, view, settings, unit)
+        found = _sure(_calmed(found, view, settings, unit), view, settings.calm, unit)
     if not settings.faces or float(face.max()) == 0:
         return found
     outside = found.where(face, 0.5 * settings.faces, inside=False)
@@ -293,6 +303,18 @@ def _quieter(found: Curves, view: View, settings: Lines, unit: float) -> Curves:
     ground = settings.calm * (1 - runs.means(pen.sampled(np.minimum(2 * near, 1), found.points), found.starts))
     _, length = runs.walked(found.points, found.starts)
     return found.chosen(np.flatnonzero((length > settings.shortest * unit * (1 + LONGER * ground)) & (found.contrast > SURER * ground)))
+
+
+def _sure(found: Curves, view: View, calm: float, unit: float) -> Curves:
+    """Without what runs where no thing ends on the ground, where there is a figure before it."""
+    figure = view.sight.figure()
+    if not figure.any() or not len(found):
+        return found
+    side = 2 * max(1, round(0.5 * FAR * unit)) + 1
+    ends = cv2.dilate(view.sight.contours(), np.ones((side, side), np.uint8))
+    near = np.minimum(2 * analysis.blur(np.asarray(figure > 0.3, np.float32), 4 * unit), 1)
+    ground = calm * (1 - runs.means(pen.sampled(near, found.points), found.starts))
+    return found.chosen(np.flatnonzero(runs.means(pen.sampled(ends, found.points), found.starts) > ALONE * ground))
 
 
 def _outline(view: View, settings: Lines, unit: float, found: Curves) -> Curves:

@@ -16,18 +16,21 @@ from stylekit.hand.view import Floats, View
 BROAD = 0.021  # of a face's width: the pen at its broadest
 FINE = 0.4  # of a unit: no pen is finer
 LEAST = 9.0  # units across a face with lids and brows; a smaller one has marks for eyes
+BROW = 1.1  # times the breadth of the pen: a brow of a few lines at its broadest
 ROOM = 11.0  # and so many times the breadth of the pen, for a broad one would make a mask of it
 Line = tuple[Floats, NDArray[np.float64]]  # (n, 2) points and (n,) widths
 
 
-def portraits(view: View, weight: float) -> pen.Strokes:
-    """Strokes of all faces with features; weight: of the pen on other things, in units."""
+def portraits(view: View, weight: float, few: bool = False) -> pen.Strokes:
+    """Strokes of all faces with features; weight: of the pen on other things, in units. few: only lids, irises, brows and what parts the
+    lips, of faces that are painted already."""
     unit = view.unit * view.detail
     lines: list[Line] = []
     for one in view.sight.features():
         if one is not None:
             broad = float(np.clip(BROAD * one.width, FINE * unit, weight * unit))
-            lines += _face(one, broad, one.width > max(LEAST, ROOM * weight) * view.unit, view.sight.skin())
+            lids = one.width > max(LEAST, ROOM * weight) * view.unit
+            lines += _few(one, broad, lids) if few else _face(one, broad, lids, view.sight.skin())
     lines = [line for line in lines if len(line[0]) > 1]
     if not lines:
         return pen.no_strokes()
@@ -54,7 +57,15 @@ def zones(sight: Sight) -> tuple[Floats, Floats]:
     return inside.astype(np.float32), near.astype(np.float32)
 
 
-def _face(one: Features, broad: float, lids: bool, skin: Floats) -> list[Line]:
+def _few(one: Features, broad: float, lids: bool) -> list[Line]:
+    result = _eyes(one, broad, lids)
+    if lids:
+        result += [(points, np.minimum(width, BROW * broad)) for points, width in (_brow(brow, broad) for brow in one.brows)]
+    parting = one.seam if one.opening is None else one.opening[: len(one.opening) // 2]
+    return [*result, _swelling(parting, 0.7 * broad, 0.3, 0.3)]
+
+
+def _eyes(one: Features, broad: float, lids: bool) -> list[Line]:
     result: list[Line] = []
     for eye in one.eyes:
         if not lids:
@@ -63,6 +74,11 @@ def _face(one: Features, broad: float, lids: bool, skin: Floats) -> list[Line]:
         result.append(_swelling(eye.upper, 1.15 * broad, 0.75, 0.3))
         if eye.open:
             result += [_swelling(eye.lower[3:-4], 0.45 * broad, 0.3, 0.2), _iris(eye)]
+    return result
+
+
+def _face(one: Features, broad: float, lids: bool, skin: Floats) -> list[Line]:
+    result = _eyes(one, broad, lids)
     if lids:
         result += [_brow(brow, broad) for brow in one.brows]
     for number, line in enumerate(one.nose):

@@ -26,9 +26,10 @@ PNG_KEY = "stylekit"  # the text chunk that carries the recipe
 # 2: maps, feather, structure, keep_colours and match_border; 3: style pictures; 4: the hand; 5: words, samplers, accelerators, the hand of
 # style pictures; 6: what stands before the ground is cut out; 7: areas and lines of things, as a network sees where they end; 8: figure and
 # ground, as another sees them; 9: borders and lines that are straight where things are; 10: accents, hair, small faces; 11: hair and skies
-# in their own tone, lines left blank in black, contours of a brush; 12: things told one from another
-FORMAT = 12
-READABLE = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+# in their own tone, lines left blank in black, contours of a brush; 12: things told one from another; 13: details in ink,
+# eyes of animals, painted faces
+FORMAT = 13
+READABLE = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)
 MAP_KEY = "png"  # a map in JSON is {"png": base64 of a greyscale PNG}
 DEFAULT_SIZE = 768
 DEFAULT_FEATHER = 0.01
@@ -37,7 +38,7 @@ SIZE_RANGE = (64, 2048)
 STEPS_RANGE = (1, 100)
 SEED_LIMIT = 2**63
 DETAIL_RANGE = (0.25, 4.0)
-ENGINE_FORMAT = 12  # from which on recipes repeat their pictures on the pocket base
+ENGINE_FORMAT = 13  # from which on recipes repeat their pictures on the pocket base
 WORDS_FORMAT = 5  # from which on they do on other bases
 BASE_LENGTH = 1024  # characters
 PROMPT_LENGTH = 4000  # characters; text encoders read the first 77 words or so

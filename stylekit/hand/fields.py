@@ -38,7 +38,7 @@ from stylekit.ranges import check, ranged
 
 WORK_AREA = 400 * 400  # pixels of the copy in which shapes are found
 CALMER = 0.3  # share by which borders off the figure count less
-DRESSED = 0.2  # share by which they do on people
+PRINT, PRINTED = 7.0, (7.0, 14.0)  # units around a place, and deviations of CIE a and b there, from which on a garment is one of many colours
 LARGER_THAN_HANDS = (0.01, 0.03)  # share of the picture that no arm has, and that none can have
 DRESSED_SKIN = 0.6  # how far what a person wears may have the ink of skin
 HIDE = 0.45  # the same within an animal whose eyes are told apart
@@ -65,7 +65,8 @@ class Fields:
     smallest piece of ground; those of the figure may be half as wide. slivers: width in units of the narrowest piece. features: 0 or 1,
     whether eyes, mouths and letters are drawn. details: 0..1, how many small dark and light things that stand alone are drawn.
     structures: 0..1, whether long thin dark things, such as masts, are drawn whole. median: lightness to which a dark photo is opened.
-    accents: inks ("#rrggbb"), of which the one or two are added to the palette that things need which would else be of another colour."""
+    accents: inks ("#rrggbb"), of which up to three are added to the palette that things need which would else be of another colour.
+    garments: 0..1, how much less borders count within what people wear, but for prints."""
 
     palettes: tuple[str, ...] = tuple(POSTER)
     count: int = ranged(40, 2, 250)
@@ -85,6 +86,7 @@ class Fields:
     structures: float = ranged(0.0, 0, 1)
     median: float = ranged(0.55, 0.2, 0.8)
     accents: tuple[str, ...] = ()
+    garments: float = ranged(0.2, 0, 1)
 
     def __post_init__(self) -> None:
         check(self, "The fields's ")
@@ -109,8 +111,9 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
         # what lies around a figure is told in fewer areas
         edge = np.asarray(edge * (1 - CALMER * settings.figure * figured(figure) * (1 - figure)), np.float32)
         if skin.any():
-            # a garment is one thing, whatever its folds
-            edge = np.asarray(edge * (1 - DRESSED * settings.figure * figure), np.float32)
+            # a garment is one thing, whatever its folds, but for what is printed on it
+            plain = 1 - smoothstep(medley(to_lab(shown), PRINT * unit), *PRINTED)
+            edge = np.asarray(edge * (1 - settings.garments * settings.figure * figure * plain), np.float32)
     if edge is not None and settings.figure:
         edge = solid(edge, resized(view.sight.things().of(SOLID), size), unit)
         edge = of_one_hide(edge, resized(view.sight.animals().told, size), unit)
@@ -303,6 +306,12 @@ def solid(edge: Floats, things: Floats, unit: float) -> Floats:
 def of_one_hide(edge: Floats, animals: Floats, unit: float) -> Floats:
     """(h, w) how surely things end, less so within (h, w) animals in 0..1: light and shade on a hide, or its own patches."""
     return np.asarray(edge * (1 - HIDE * smoothstep(blur(animals, 2 * unit), 0.7, 1.0)), np.float32)
+
+
+def medley(lab: Floats, reach: float) -> Floats:
+    """(h, w) standard deviation of the hues of (h, w, 3) Lab within `reach` pixels."""
+    mean, square = blur(lab[..., 1:], reach), blur(lab[..., 1:] ** 2, reach)
+    return np.asarray(np.sqrt(np.maximum(square - mean**2, 0).sum(-1)), np.float32)
 
 
 def colourful(lab: Floats) -> Floats:

@@ -22,6 +22,7 @@ from stylekit.hand.subject.skin import HAIR_BROWN
 
 Indices = NDArray[np.int64]
 MOST_ACCENTS = 3  # inks that a palette may take in
+GREY = 8.0  # CIE chroma of fields that need no accent
 OWN_COLOUR = 0.3  # of what an accent suits its fields better, how much all may be worse for it
 GAIN, LEAST = 180.0, 0.004  # squared Lab by which an accent has to suit its fields better, and their least share of the picture
 TRIED = 4  # palettes; the others are out as soon as every field is looked at alone
@@ -319,7 +320,8 @@ def _with_accent(
         share = mass / float(areas.mass.sum())
         # that a thing has its colour is worth some borders that are not where they might be
         worthy = price - OWN_COLOUR * gain * share
-        if worthy < cost and gain > GAIN and share > LEAST:
+        coloured = float((np.hypot(*areas.lab[mine, 1:].T) * areas.mass[mine]).sum()) > GREY * mass
+        if coloured and worthy < cost and gain > GAIN and share > LEAST:
             found.append((worthy, accents[i], price, wider, taken))
     if not found:
         return None

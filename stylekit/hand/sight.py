@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
+import cv2
+
 from stylekit.hand import analysis
 from stylekit.hand.analysis import Box, Floats
 from stylekit.hand.subject import animals, contours, faces, figure, foreground, letters, skin, things
@@ -74,6 +76,18 @@ class Sight:
     def foreground(self) -> Floats:
         """(h, w) in 0..1: how surely each place is part of what stands before the ground, see `foreground.foreground`."""
         return self._once("foreground", lambda: foreground.foreground(self.opened(figure.OPENED), self.faces()))
+
+    def hair(self) -> Floats:
+        """(h, w) in 0..1: the hair of the faces that are found, as marks on it need it, see `skin.hair_map`."""
+
+        def make() -> Floats:
+            h, w = self.photo.shape[:2]
+            half = max(1, w // 2), max(1, h // 2)
+            lab = analysis.to_lab(analysis.resized(self.opened(figure.OPENED), half))
+            hair = skin.hair_map(self.haired(), half, half[0] / w, self.foreground(), lab)
+            return analysis.resized(hair, (w, h), cv2.INTER_LINEAR)
+
+        return self._once("hair", make)
 
     def skin(self) -> Floats:
         """(h, w) in 0..1: the skin of people whose faces are seen, see `skin.skin_map`."""

@@ -112,7 +112,7 @@ def test_recipes_of_the_first_format_are_read() -> None:
     old = {"format": 1, "mix": {"sketch": 0.6, "ukiyoe": 0.4}, "strength": 0.7, "seed": 5, "size": 512, "base": "pocket"}
     old |= {"num_inference_steps": None, "prompt": None, "guidance_scale": 1.0}
     assert Recipe.from_json(json.dumps(old)) == Recipe(mix=StyleMix.of("sketch:0.6,ukiyoe:0.4"), strength=0.7, seed=5, size=512)
-    assert json.loads(Recipe().to_json())["format"] == 12
+    assert json.loads(Recipe().to_json())["format"] == 13
 
 
 def test_recipes_of_the_second_format_are_read() -> None:
@@ -253,4 +253,4 @@ def test_recipes_from_before_words_take_the_styles_own_guidance() -> None:
     assert Recipe.from_json(json.dumps(old | {"format": 5})).guidance_scale == 1
     assert not Recipe.from_json(json.dumps(old | {"format": 5})).older
     assert Recipe.from_json(json.dumps(old | {"format": 5, "base": "pocket"})).older  # its styles were drawn anew since
-    assert not Recipe.from_json(json.dumps(old | {"format": 12, "base": "pocket"})).older
+    assert not Recipe.from_json(json.dumps(old | {"format": 13, "base": "pocket"})).older

@@ -104,6 +104,32 @@ def test_a_pen_draws_features_and_less_of_them_with_the_amount(person: Sight) ->
     assert not none.widths.any()
 
 
+def test_of_a_painted_face_few_features_are_drawn_and_those_finely(person: Sight) -> None:
+    size = person.photo.shape[:2]
+    view = View(photo=person.photo, colours=person.photo, amount=np.ones(size, np.float32), size=size, sight=person)
+    all_of_them, few = portraits(view, 2.0), portraits(view, 2.0, few=True)
+    assert 4 < len(few) < len(all_of_them)
+    # no nose, no jaw, no lips: nothing below what parts them
+    (one,) = person.features()
+    assert one is not None
+    assert few.points[:, 1].max() < one.lips[:, 1].max() < all_of_them.points[:, 1].max()
+    nose = np.concatenate(one.nose)
+    apart = np.linalg.norm(few.points[:, None] - nose[None], axis=2).min(1)
+    assert apart.min() > 0.03 * one.width
+
+
+def test_the_nose_of_a_smaller_face_is_its_base(person: Sight) -> None:
+    size = person.photo.shape[:2]
+
+    def noses(detail: float) -> int:
+        view = View(
+            photo=person.photo, colours=person.photo, amount=np.ones(size, np.float32), size=size, sight=person, detail=detail
+        )
+        return len(portraits(view, 1.0))
+
+    assert noses(4.0) < noses(0.5)
+
+
 def test_hair_is_not_skin(person: Sight) -> None:
     (x, y, width, height), *_ = person.faces()
     skin = person.skin()

@@ -300,6 +300,9 @@ def test_a_thing_gets_an_accent_that_no_ink_of_the_palette_comes_near_and_a_wall
     assert wider.inks[taken[2]] == "#b2d235"
     assert "#5a3fa0" not in wider.inks
     assert [wider.inks[i] for i in taken[:2]] == [palette.inks[i] for i in chosen[:2]]
+    # nor for what has no colour of its own
+    grey = replace(areas, lab=np.array([[88, 0, 0], [20, 0, 0], [60, 1, 1]], np.float32))
+    assert best_palette(grey, ("desert",), how, ("#8a8a8a", "#b2d235"))[0] == best_palette(grey, ("desert",), how)[0]
     # nothing is added for what would hardly look better, nor for next to nothing
     near = tuple("#" + "".join(f"{int(v, 16) + 3:02x}" for v in (ink[1:3], ink[3:5], ink[5:])) for ink in palette.inks[1:3])
     assert best_palette(areas, ("desert",), how, near)[0] == palette

@@ -202,5 +202,5 @@ def test_a_style_picture_is_drawn_at_the_photos_size_and_old_recipes_say_so(styl
     assert fine(drawn) > 1.5 * fine(painted)  # 150 pixels of the model, 600 of paint
     again = Recipe.from_json(recipe.to_json())
     assert again.older == ""
-    assert Recipe.from_json(recipe.to_json().replace('"format": 12', '"format": 9')).older
-    assert Recipe.from_json(Recipe(mix=StyleMix.of("monet")).to_json().replace('"format": 12', '"format": 9')).older
+    assert Recipe.from_json(recipe.to_json().replace('"format": 13', '"format": 9')).older
+    assert Recipe.from_json(Recipe(mix=StyleMix.of("monet")).to_json().replace('"format": 13', '"format": 9')).older

@@ -18,6 +18,7 @@ from stylekit.hand import analysis
 from stylekit.hand.analysis import Floats, blur, enlarged, resized, smoothstep
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.sight import Sight
+from stylekit.hand.subject.things import PEOPLE
 from stylekit.hand.view import Layer, Nothing, View
 from stylekit.ranges import check, ranged
 
@@ -31,7 +32,7 @@ FIRM = 0.35  # how far over its beginning a line has to be somewhere, in parts o
 SOFT = 1.7  # pixels of the enlarged plan by which a border is softened before it is cut
 THINNED = 0.4  # how much further into a line its border lies where almost nothing of the hand is wanted
 NEAR, WIDE, LIGHT = 6.0, 45.0, 1.2  # units around a place of which it is the lit side, or not; how much stronger a contour has to be there
-NIGHT = (0.015, 0.07)  # light of the unopened photo: what is darker has no details, what is lighter has all
+NIGHT = (0.025, 0.09)  # light of the unopened photo: what is darker has no details, what is lighter has all
 ENDS = 0.5  # how sure it is that a thing ends, for a line to be there
 LEVEL = 0.02  # of the difference of Gaussians at which a line of density 1 begins
 
@@ -41,7 +42,7 @@ class Ink:
     """weight: breadth of the lines in units. density: 0..1, how faint a contour may be to be drawn. length: in units, over which a line is
     gathered along its contour; longer is calmer. crumbs: in units, side of a square as large as the smallest blot on calm ground. texture:
     0..1, how far lines are left out where they crowd. black: CIE lightness of the photo, opened, below which all is ink, 0 for none.
-    faces: 0..1, how much finer lines are on faces. figure: 0..1, how far ink is only on what the photo is of, on no skin and on no words.
+    faces: 0..1, how much finer lines are on faces. figure: 0..1, how far ink is only on what the photo is of, on no one and on no words.
     beside: in units, how near to where a thing ends no ink is, which lines draw. lit: 0..1, how far the lit
     sides of things are left blank. ink: as #rrggbb. opacity: of the ink."""
 
@@ -113,8 +114,9 @@ def cover(view: View, settings: Ink) -> Floats:
 
 
 def _told_by_ink(sight: Sight, unit: float) -> Floats:
-    """(h, w) in 0..1: what a photo is of, but for skin, faces and words."""
-    bare = np.maximum(sight.skin(), np.maximum(sight.face_map(), sight.letters().place()))
+    """(h, w) in 0..1: what a photo is of, but for people, skin, faces and words."""
+    people = np.maximum(sight.things().of(PEOPLE), sight.foreground() if sight.skin().any() else 0)
+    bare = np.maximum.reduce([sight.skin(), sight.face_map(), people, sight.letters().place()])
     return np.asarray(smoothstep(sight.figure(), 0.3, 0.7) * (1 - smoothstep(blur(bare, unit), 0.2, 0.5)), np.float32)
 
 

@@ -18,7 +18,6 @@ from stylekit.hand.marks.contours import Curves, curves, of_things, silhouette, 
 from stylekit.hand.marks.fairing import straightened
 from stylekit.hand.marks.runs import Starts
 from stylekit.hand.palettes import colour_of
-from stylekit.hand.subject.skin import hair_map
 from stylekit.hand.view import Floats, Layer, View
 from stylekit.ranges import check, ranged
 
@@ -146,11 +145,7 @@ def reserved(view: View, settings: Lines, colours: Floats) -> pen.Strokes:
     # of dark things the shades are told apart
     light = np.asarray(np.sqrt(view.sight.lightness(OPENED)), np.float32)
     # strands of hair as well as the features of a face
-    h, w = light.shape
-    small = max(1, w // 2), max(1, h // 2)
-    lab = analysis.to_lab(analysis.resized(view.sight.opened(OPENED), small))
-    hair = analysis.resized(hair_map(view.sight.haired(), small, small[0] / w, view.sight.foreground(), lab), (w, h), cv2.INTER_LINEAR)
-    found = curves(light, unit, 1.4 * settings.reach, settings.density, settings.shortest, np.asarray(STRANDS * hair, np.float32))
+    found = curves(light, unit, 1.4 * settings.reach, settings.density, settings.shortest, np.asarray(STRANDS * view.sight.hair(), np.float32))
     found = found.where(dark * (1 - view.sight.letters().place()), 0.5, inside=True).longer(1.2 * settings.shortest * unit)
     if len(found):
         found = _calmed(found, view, replace(settings, calm=1.0), unit)

@@ -11,6 +11,7 @@ from stylekit.hand import analysis
 from stylekit.hand.linework.lines import InkLayer
 from stylekit.hand.marks import pen
 from stylekit.hand.palettes import colour_of
+from stylekit.hand.subject.things import SMOOTH
 from stylekit.hand.view import Floats, View
 from stylekit.ranges import check, ranged
 
@@ -56,6 +57,7 @@ def strokes(view: View, settings: Pattern) -> pen.Strokes:
     calmest = cv2.erode(analysis.blur(fine, 3 * unit), np.ones((2 * max(1, round(4 * unit)) + 1,) * 2, np.uint8))
     texture = analysis.smoothstep(np.sqrt(rough * calmest), 0.05 * settings.busy, 0.16 * settings.busy)
     texture = texture * (1 - view.sight.face_map()) * (1 - view.sight.skin()) * (1 - view.sight.letters().place())
+    texture = texture * (1 - view.sight.things().of(SMOOTH))
     if view.sight.skin().any():
         # nor do clothes have any that strokes of one direction tell
         texture = texture * (1 - view.sight.foreground())

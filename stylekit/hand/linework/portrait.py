@@ -15,6 +15,7 @@ from stylekit.hand.view import Floats, View
 
 BROAD = 0.021  # of a face's width: the pen at its broadest
 FINE = 0.4  # of a unit: no pen is finer
+LARGE = 72.0  # units across a face whose nose is drawn whole
 LEAST = 9.0  # units across a face with lids and brows; a smaller one has marks for eyes
 BROW = 1.1  # times the breadth of the pen: a brow of a few lines at its broadest
 ROOM = 11.0  # and so many times the breadth of the pen, for a broad one would make a mask of it
@@ -30,7 +31,7 @@ def portraits(view: View, weight: float, few: bool = False) -> pen.Strokes:
         if one is not None:
             broad = float(np.clip(BROAD * one.width, FINE * unit, weight * unit))
             lids = one.width > max(LEAST, ROOM * weight) * view.unit
-            lines += _few(one, broad, lids) if few else _face(one, broad, lids, view.sight.skin())
+            lines += _few(one, broad, lids) if few else _face(one, broad, lids, LARGE * unit, view.sight.skin())
     lines = [line for line in lines if len(line[0]) > 1]
     if not lines:
         return pen.no_strokes()
@@ -77,11 +78,12 @@ def _eyes(one: Features, broad: float, lids: bool) -> list[Line]:
     return result
 
 
-def _face(one: Features, broad: float, lids: bool, skin: Floats) -> list[Line]:
+def _face(one: Features, broad: float, lids: bool, large: float, skin: Floats) -> list[Line]:
     result = _eyes(one, broad, lids)
     if lids:
         result += [_brow(brow, broad) for brow in one.brows]
-    for number, line in enumerate(one.nose):
+    # what is between the eyes makes a small face old
+    for number, line in enumerate(one.nose if one.width > large else one.nose[-1:]):
         result.append(_swelling(line, (0.75 if number == 0 else 0.6) * broad, 0.25, 0.6 if number == 0 else 0.3))
     if one.opening is None:
         result.append(_swelling(one.seam, 0.85 * broad, 0.35, 0.35))
@@ -118,7 +120,7 @@ def _brow(brow: Floats, broad: float) -> Line:
     many = min(len(above), len(below))
     above, below = above[:many], below[:many]
     thick = np.linalg.norm(above - below, axis=1)
-    return np.asarray(0.5 * (above + below), np.float32), np.clip(thick, 0.6 * broad, 2.6 * broad)
+    return np.asarray(0.5 * (above + below), np.float32), np.clip(thick, 0.5 * broad, 1.9 * broad)
 
 
 def _jaw(one: Features, width: float, skin: Floats) -> list[Line]:

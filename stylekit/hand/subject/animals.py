@@ -25,7 +25,8 @@ LONGEST, FILLED = 2.6, 0.7  # how long against its breadth, and share of its con
 
 @dataclass(frozen=True, kw_only=True)
 class Animals:
-    """darker: (h, w), above 0 where an eye or a nose is. told: (h, w) 1 where a fair animal is whose face these tell, 0 elsewhere."""
+    """darker: (h, w), above 0 where an eye or a nose is. told: (h, w) 1 where a fair animal is whose face these tell, 0 elsewhere: of others
+    none is seen for certain."""
 
     darker: Floats
     told: Floats
@@ -50,8 +51,8 @@ def animals(light: Floats, things: Things) -> Animals:
         if side < least:
             continue
         over, many = _darker(light[box], own, side)
-        darker[box] = np.where(own, over, darker[box])
         if many >= FACE and float(np.median(light[box][own])) > FAIR:
+            darker[box] = np.where(own, over, darker[box])
             told[box][own] = 1
     return Animals(darker=darker, told=told)
 

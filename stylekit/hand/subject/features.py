@@ -191,7 +191,7 @@ def _glass(points: Floats, i: int) -> Floats:
 def _brow(points: Floats, i: int) -> Floats:
     above, below = points[list(BROWS[i][0])], points[list(BROWS[i][1])]
     # broad towards the nose, thin at the temple
-    share = np.array([0.25, 0.6, 0.75, 0.85, 0.8], np.float32)[:, None]
+    share = np.array([0.18, 0.44, 0.55, 0.62, 0.58], np.float32)[:, None]
     middle = 0.5 * (above + below)
     above, below = middle + share * (above - middle), middle + share * (below - middle)
     return smooth(np.concatenate([above, below[::-1]]), closed=True)

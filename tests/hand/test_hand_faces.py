@@ -12,6 +12,7 @@ from PIL import Image
 from stylekit.hand.analysis import Floats, to_lab
 from stylekit.hand.areas.accents import SMALL_FACE, Portrait, features, painted
 from stylekit.hand.fields import Fields, FlatLayer, plan_fields
+from stylekit.hand.linework.flat_borders import flat_borders
 from stylekit.hand.linework.portrait import portraits
 from stylekit.hand.sight import Sight
 from stylekit.hand.subject.faces import found
@@ -122,12 +123,27 @@ def test_the_nose_of_a_smaller_face_is_its_base(person: Sight) -> None:
     size = person.photo.shape[:2]
 
     def noses(detail: float) -> int:
-        view = View(
-            photo=person.photo, colours=person.photo, amount=np.ones(size, np.float32), size=size, sight=person, detail=detail
-        )
+        view = View(photo=person.photo, colours=person.photo, amount=np.ones(size, np.float32), size=size, sight=person, detail=detail)
         return len(portraits(view, 1.0))
 
     assert noses(4.0) < noses(0.5)
+
+
+def test_the_borders_of_drawn_features_are_no_outlines(person: Sight) -> None:
+    h, w = person.photo.shape[:2]
+    flat = np.full((h, w, 3), 0.8, np.float32)
+    flat[features(person, (h, w))] = 0.1
+    flat[h // 2 :, : w // 4] = 0.5
+    view = View(photo=person.photo, colours=flat, amount=np.ones((h, w), np.float32), size=(w, h), sight=person)
+    found = flat_borders(view, flat)
+    assert len(found)
+    (one,) = person.features()
+    assert one is not None
+    for shape in (*one.brows, *(eye.outline for eye in one.eyes)):
+        inside = np.zeros((h, w), np.uint8)
+        cv2.fillPoly(inside, [shape.round().astype(np.int32)], 1)
+        x, y = found.points.round().astype(int).T
+        assert not inside[np.clip(y, 0, h - 1), np.clip(x, 0, w - 1)].any()
 
 
 def test_hair_is_not_skin(person: Sight) -> None:

@@ -19,7 +19,9 @@ from stylekit.hand.view import View
 from tests.subject.test_things import photo
 
 
-def scene(hide: float = 0.6, spots: tuple[tuple[int, int, int], ...] = ((120, 90, 7), (160, 90, 7)), name: str = "bear") -> tuple[Floats, Things]:
+def scene(
+    hide: float = 0.6, spots: tuple[tuple[int, int, int], ...] = ((120, 90, 7), (160, 90, 7)), name: str = "bear"
+) -> tuple[Floats, Things]:
     """(200, 300) light with one round animal, and spots (x, y, radius) on it."""
     light, labels = np.full((200, 300), 0.8, np.float32), np.zeros((200, 300), np.int32)
     cv2.circle(labels, (140, 100), 80, 1, -1)
@@ -90,14 +92,14 @@ def test_a_print_has_many_hues_and_folds_have_one() -> None:
     assert told[30, 65] > 20
 
 
-def lined(root: Path) -> View:
-    picture = photo(root, "chelsea")
+def lined(root: Path, name: str = "chelsea") -> View:
+    picture = photo(root, name)
     h, w = picture.shape[:2]
     return View(photo=picture, colours=picture, amount=np.ones((h, w), np.float32), size=(w, h))
 
 
 def test_ink_may_keep_to_what_a_photo_is_of(root: Path) -> None:
-    view = lined(root)
+    view = lined(root, "coffee")
     figure = cv2.resize(view.sight.figure(), (3 * view.size[0], 3 * view.size[1])) > 0.3
     everywhere, inside = (cover(view, Ink(density=0.7, figure=f)) > 0.5 for f in (0.0, 1.0))
     assert everywhere[~figure].any()
@@ -105,11 +107,17 @@ def test_ink_may_keep_to_what_a_photo_is_of(root: Path) -> None:
     assert not inside[~cv2.dilate(figure.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)].any()
 
 
+def test_ink_may_leave_people_alone(root: Path) -> None:
+    view = lined(root, "astronaut")
+    drawn = cover(view, Ink(density=0.8, figure=1.0)) > 0.5
+    people = cv2.resize(view.sight.foreground(), (3 * view.size[0], 3 * view.size[1])) > 0.6
+    assert people.any()
+    assert not (drawn & people).any()
+
+
 def test_ink_may_spare_lit_sides_and_the_ends_of_things(root: Path) -> None:
     view = lined(root)
-    plain, shaded, apart = (
-        cover(view, ink) > 0.5 for ink in (Ink(density=0.8), Ink(density=0.8, lit=1.0), Ink(density=0.8, beside=3.0))
-    )
+    plain, shaded, apart = (cover(view, ink) > 0.5 for ink in (Ink(density=0.8), Ink(density=0.8, lit=1.0), Ink(density=0.8, beside=3.0)))
     light = cv2.resize(view.sight.lightness(0.55), (3 * view.size[0], 3 * view.size[1]))
     assert 0 < shaded.sum() < plain.sum()
     assert light[shaded].mean() < light[plain].mean()

@@ -116,8 +116,8 @@ def _fixed(points: Floats, per: Floats) -> NDArray[np.int32]:
 
 
 def features(sight: Sight, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """(fine h, fine w), of the given shape: eyes and noses of animals; brows, eyes and mouths of faces, or, of a large one whose features are not known, what is dark
-    in it; of a small one such a guess looks like a mask."""
+    """(fine h, fine w), of the given shape: eyes and noses of animals; brows, eyes and mouths of faces, or, of a large one whose features
+    are not known, what is dark in it; of a small one such a guess looks like a mask."""
     photo = sight.photo
     h, w = photo.shape[:2]
     result = sight.animals().spots(shape)

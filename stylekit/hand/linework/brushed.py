@@ -26,9 +26,7 @@ DRY, TAPER = 0.15, 0.2
 SALT = 7009  # added to the seed: randomness of this tool alone
 
 
-def brushed(
-    view: View, lines: Sequence[tuple[pen.Strokes, float]], ink: str, opacity: float, relief: float, colours: Floats
-) -> Painted:
+def brushed(view: View, lines: Sequence[tuple[pen.Strokes, float]], ink: str, opacity: float, relief: float, colours: Floats) -> Painted:
     """The lines, each with how far it has the colour of the ink, in strokes as thick as `relief` units on `colours` (h, w, 3), what is to
     be painted."""
     layers = (_layers(view, one, much, ink, opacity, relief, colours) for one, much in lines)

@@ -10,6 +10,7 @@ from skimage.morphology import skeletonize
 
 from stylekit.hand import analysis
 from stylekit.hand.areas.regions import interior
+from stylekit.hand.linework.portrait import zones
 from stylekit.hand.marks import pen
 from stylekit.hand.marks.contours import Curves, joined, traced
 from stylekit.hand.view import Floats, View
@@ -53,6 +54,7 @@ def flat_borders(view: View, colours: Floats, step: float = STEP, shortest: floa
     worth = np.maximum(worth, analysis.smoothstep(ends, DOUBTED, SURE) * (1 - face))
     worth = analysis.blur(np.asarray(np.minimum(worth, 2), np.float32), 3 * unit)
     strengths = np.asarray(pen.sampled(np.minimum(np.maximum(14 * edge, ends), 1) + figure * round_it, points), np.float32)
-    # letters are their own outlines
-    found = Curves.of(points, starts, strengths).where(view.sight.letters().place(), 0.5, inside=False)
+    # letters are their own outlines, and features have a pen of their own
+    drawn = np.maximum(view.sight.letters().place(), zones(view.sight, jaws=False)[1])
+    found = Curves.of(points, starts, strengths).where(drawn, 0.5, inside=False)
     return found.where(worth, 0.8, inside=True, gap=GAP * unit).longer(shortest * unit / math.sqrt(2)).meeting(MEET)

@@ -145,7 +145,9 @@ def reserved(view: View, settings: Lines, colours: Floats) -> pen.Strokes:
     # of dark things the shades are told apart
     light = np.asarray(np.sqrt(view.sight.lightness(OPENED)), np.float32)
     # strands of hair as well as the features of a face
-    found = curves(light, unit, 1.4 * settings.reach, settings.density, settings.shortest, np.asarray(STRANDS * view.sight.hair(), np.float32))
+    found = curves(
+        light, unit, 1.4 * settings.reach, settings.density, settings.shortest, np.asarray(STRANDS * view.sight.hair(), np.float32)
+    )
     found = found.where(dark * (1 - view.sight.letters().place()), 0.5, inside=True).longer(1.2 * settings.shortest * unit)
     if len(found):
         found = _calmed(found, view, replace(settings, calm=1.0), unit)
@@ -317,7 +319,9 @@ def _outline(view: View, settings: Lines, unit: float, found: Curves) -> Curves:
     reach = 2 * round(0.5 * BESIDE * unit) + 1
     ends = cv2.dilate(view.sight.contours(), np.ones((reach, reach), np.uint8))
     outline = silhouette(view.sight.figure(), unit).where(np.asarray(ends, np.float32), ENDS, inside=True)
-    free = outline.where(1 - _taken(found, view.photo.shape[:2], BESIDE * unit), 0.5, inside=True)
+    # none runs across a face, however that was cut out
+    faces = cv2.erode(zones(view.sight)[0], np.ones((reach, reach), np.uint8))
+    free = outline.where((1 - _taken(found, view.photo.shape[:2], BESIDE * unit)) * (1 - faces), 0.5, inside=True)
     return replace(free, strengths=np.float32(settings.figure) * free.strengths).longer(settings.shortest * unit)
 
 

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from stylekit.hand.marks import pen, runs
 from stylekit.hand.sight import Sight
 from stylekit.hand.subject.features import Eye, Features
-from stylekit.hand.view import Floats, View
+from stylekit.hand.view import UNITS, Floats, View
 
 BROAD = 0.021  # of a face's width: the pen at its broadest
 FINE = 0.4  # of a unit: no pen is finer
 LARGE = 72.0  # units across a face whose nose is drawn whole
+INNER = 0.85  # of the outline of a face: what lies within it is no border of the face
 LEAST = 9.0  # units across a face with lids and brows; a smaller one has marks for eyes
 BROW = 1.1  # times the breadth of the pen: a brow of a few lines at its broadest
 ROOM = 11.0  # and so many times the breadth of the pen, for a broad one would make a mask of it
@@ -41,20 +42,26 @@ def portraits(view: View, weight: float, few: bool = False) -> pen.Strokes:
     return pen.Strokes(points=points, widths=np.asarray(widths, np.float32), starts=runs.counted(np.array([len(p) for p, _ in lines])))
 
 
-def zones(sight: Sight) -> tuple[Floats, Floats]:
-    """(h, w) in 0..1 twice: within the outlines of faces that have features, and close to what is drawn of them."""
+def zones(sight: Sight, jaws: bool = True) -> tuple[Floats, Floats]:
+    """(h, w) in 0..1 twice: within the outlines of faces that have features, and close to what is drawn of them, with their jaws or
+    without, or anywhere within a smaller face."""
     skin = sight.skin()
+    large = LARGE / UNITS * math.sqrt(skin.size)
     inside, near = np.zeros(skin.shape, np.uint8), np.zeros(skin.shape, np.uint8)
     for one in sight.features():
         if one is None:
             continue
         cv2.fillPoly(inside, [_fixed(one.outline)], 1, cv2.LINE_8, 4)
+        if one.width < large:
+            middle = one.outline.mean(0)
+            cv2.fillPoly(near, [_fixed(middle + INNER * (one.outline - middle))], 1, cv2.LINE_8, 4)
         room = max(1, round(0.07 * one.width))
         for shape in (*(eye.outline for eye in one.eyes), *one.brows, *one.shades, one.lips):
             cv2.fillPoly(near, [_fixed(shape)], 1, cv2.LINE_8, 4)
             cv2.polylines(near, [_fixed(shape)], True, 1, room, cv2.LINE_8, 4)
         cv2.polylines(near, [_fixed(line) for line in one.nose], False, 1, 2 * room, cv2.LINE_8, 4)
-        cv2.polylines(near, [_fixed(line) for line, _ in _jaw(one, 1.0, skin)], False, 1, 3 * room, cv2.LINE_8, 4)
+        if jaws:
+            cv2.polylines(near, [_fixed(line) for line, _ in _jaw(one, 1.0, skin)], False, 1, 3 * room, cv2.LINE_8, 4)
     return inside.astype(np.float32), near.astype(np.float32)
 
 

@@ -16,7 +16,7 @@ from stylekit.hand.subject.things import FURRED, Things
 LEAST_ANIMAL = 24.0  # parts of the picture's side over 512: the side of a square as large as an animal of which spots are seen
 AROUND, SOFT = 0.16, 0.012  # of that side: as far as a spot is compared, and what is finer is no spot
 DARKER, DEVIATIONS = 0.10, 0.9  # than what is around it: in light, and in its standard deviations
-DARKEST, LARGER, COMMON = 0.2, 12.0, 0.01  # somewhere in it, and so many times more for what it has more than a usual share of the animal
+DARKEST, LARGER, COMMON = 0.2, 12.0, 0.01  # somewhere in it; the more, the more of the animal it is than usual
 RIM = 0.02  # of the side: nearer to the outline it is the shade of what lies behind
 SMALLEST, LARGEST = 0.0008, 0.03  # share of the animal
 FACE, FAIR = 2, 0.42  # spots of a face that they tell, and median light of a hide on which they show
@@ -25,8 +25,8 @@ LONGEST, FILLED = 2.6, 0.7  # how long against its breadth, and share of its con
 
 @dataclass(frozen=True, kw_only=True)
 class Animals:
-    """darker: (h, w), above 0 where an eye or a nose is. told: (h, w) 1 where a fair animal is whose face these tell, 0 elsewhere: of others
-    none is seen for certain."""
+    """darker: (h, w), above 0 where an eye or a nose is. told: (h, w) 1 where a fair animal is whose face these tell, 0 elsewhere;
+    in others no spot is sure to be an eye."""
 
     darker: Floats
     told: Floats

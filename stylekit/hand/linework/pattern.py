@@ -17,6 +17,7 @@ from stylekit.ranges import check, ranged
 
 SALT = 7006  # added to the seed: randomness of this tool alone
 OPENED = 0.55  # median light of the photo that is looked at
+LOOSE = 0.35  # how far texture counts that has no direction
 POINTS = 9  # of a stroke
 
 
@@ -65,7 +66,10 @@ def strokes(view: View, settings: Pattern) -> pen.Strokes:
     angle = analysis.along(tensor, -70)
     agreed = analysis.smoothstep(analysis.agreement(tensor), 0.12, 0.35)
     lit = analysis.smoothstep(analysis.blur(light, 4 * unit), 0.95, 0.5)
-    place = np.asarray(texture * (0.35 + 0.65 * agreed) * (1 - settings.shade * (1 - lit)), np.float32)
+    # what runs every way on the ground is litter
+    figure = view.sight.figure()
+    loose = LOOSE * (figure if figure.any() else 1)
+    place = np.asarray(texture * (loose + (1 - loose) * agreed) * (1 - settings.shade * (1 - lit)), np.float32)
     step = settings.spacing * unit
     rows, columns = np.mgrid[0 : h / step, 0 : w / (0.7 * step)].astype(np.float32)
     seeds = np.stack([columns.ravel() * 0.7 * step, rows.ravel() * step], -1)

@@ -38,10 +38,8 @@ from stylekit.ranges import check, ranged
 
 WORK_AREA = 400 * 400  # pixels of the copy in which shapes are found
 CALMER = 0.3  # share by which borders off the figure count less
-PRINT, PRINTED = (
-    7.0,
-    (7.0, 14.0),
-)  # units around a place, and deviations of CIE a and b there, from which on a garment is one of many colours
+PRINT = 7.0  # units around a place in which a garment may be of many colours
+PRINTED = (7.0, 14.0)  # deviation of CIE a and b there, up to which it is of one, and from which on of many
 LARGER_THAN_HANDS = (0.01, 0.03)  # share of the picture that no arm has, and that none can have
 DRESSED_SKIN = 0.6  # how far what a person wears may have the ink of skin
 HIDE = 0.45  # the same within an animal whose eyes are told apart

@@ -295,9 +295,7 @@ def _quieter(found: Curves, view: View, settings: Lines, unit: float) -> Curves:
     figure = view.sight.figure()
     if not figure.any():
         return found
-    # what runs along the figure is its outline
-    near = analysis.blur(np.asarray(figure > 0.3, np.float32), 4 * unit)
-    ground = settings.calm * (1 - runs.means(pen.sampled(np.minimum(2 * near, 1), found.points), found.starts))
+    ground = settings.calm * _on_ground(found, figure, unit)
     _, length = runs.walked(found.points, found.starts)
     return found.chosen(np.flatnonzero((length > settings.shortest * unit * (1 + LONGER * ground)) & (found.contrast > SURER * ground)))
 
@@ -309,9 +307,14 @@ def _sure(found: Curves, view: View, calm: float, unit: float) -> Curves:
         return found
     side = 2 * max(1, round(0.5 * FAR * unit)) + 1
     ends = cv2.dilate(view.sight.contours(), np.ones((side, side), np.uint8))
-    near = np.minimum(2 * analysis.blur(np.asarray(figure > 0.3, np.float32), 4 * unit), 1)
-    ground = calm * (1 - runs.means(pen.sampled(near, found.points), found.starts))
+    ground = calm * _on_ground(found, figure, unit)
     return found.chosen(np.flatnonzero(runs.means(pen.sampled(ends, found.points), found.starts) > ALONE * ground))
+
+
+def _on_ground(found: Curves, figure: Floats, unit: float) -> Wide:
+    """(n,) 0..1: how far each curve lies on the ground; what runs along the figure is its outline."""
+    near = analysis.blur(np.asarray(figure > 0.3, np.float32), 4 * unit)
+    return np.asarray(1 - runs.means(pen.sampled(np.minimum(2 * near, 1), found.points), found.starts))
 
 
 def _outline(view: View, settings: Lines, unit: float, found: Curves) -> Curves:

@@ -13,6 +13,8 @@ from scipy.ndimage import find_objects
 from stylekit.hand.analysis import Floats, blur, resized
 from stylekit.hand.subject.things import FURRED, Things
 
+# a cat's eyes are light, and stripes and patches are what these are known by
+EYED = FURRED - {"cat", "zebra", "giraffe"}
 LEAST_ANIMAL = 24.0  # parts of the picture's side over 512: the side of a square as large as an animal of which spots are seen
 AROUND, SOFT = 0.16, 0.012  # of that side: as far as a spot is compared, and what is finer is no spot
 DARKER, DEVIATIONS = 0.10, 0.9  # than what is around it: in light, and in its standard deviations
@@ -44,7 +46,7 @@ def animals(light: Floats, things: Things) -> Animals:
     darker, told = np.zeros_like(light), np.zeros_like(light)
     least = LEAST_ANIMAL / 512 * math.sqrt(light.size)
     for thing, number, box in zip(things.found, range(1, len(things.found) + 1), find_objects(things.labels), strict=False):
-        if thing.name not in FURRED or box is None:
+        if thing.name not in EYED or box is None:
             continue
         own = things.labels[box] == number
         side = math.sqrt(own.sum())

@@ -24,8 +24,8 @@ Line = tuple[Floats, NDArray[np.float64]]  # (n, 2) points and (n,) widths
 
 
 def portraits(view: View, weight: float, few: bool = False) -> pen.Strokes:
-    """Strokes of all faces with features; weight: of the pen on other things, in units. few: only lids, irises, brows and what parts the
-    lips, of faces that are painted already."""
+    """Strokes of all faces with features; weight: of the pen on other things, in units. few: only lids, brows and what parts the lips,
+    of faces that are painted already."""
     unit = view.unit * view.detail
     lines: list[Line] = []
     for one in view.sight.features():
@@ -66,14 +66,14 @@ def zones(sight: Sight, jaws: bool = True) -> tuple[Floats, Floats]:
 
 
 def _few(one: Features, broad: float, lids: bool) -> list[Line]:
-    result = _eyes(one, broad, lids)
+    result = _eyes(one, broad, lids, irises=False)
     if lids:
         result += [(points, np.minimum(width, BROW * broad)) for points, width in (_brow(brow, broad) for brow in one.brows)]
     parting = one.seam if one.opening is None else one.opening[: len(one.opening) // 2]
     return [*result, _swelling(parting, 0.7 * broad, 0.3, 0.3)]
 
 
-def _eyes(one: Features, broad: float, lids: bool) -> list[Line]:
+def _eyes(one: Features, broad: float, lids: bool, irises: bool = True) -> list[Line]:
     result: list[Line] = []
     for eye in one.eyes:
         if not lids:
@@ -81,7 +81,9 @@ def _eyes(one: Features, broad: float, lids: bool) -> list[Line]:
             continue
         result.append(_swelling(eye.upper, 1.15 * broad, 0.75, 0.3))
         if eye.open:
-            result += [_swelling(eye.lower[3:-4], 0.45 * broad, 0.3, 0.2), _iris(eye)]
+            result.append(_swelling(eye.lower[3:-4], 0.45 * broad, 0.3, 0.2))
+        if eye.open and irises:
+            result.append(_iris(eye))
     return result
 
 

@@ -117,7 +117,7 @@ def plan_fields(view: View, settings: Fields, colours: Floats) -> Layer:
             edge = np.asarray(edge * (1 - settings.garments * settings.figure * figure * plain), np.float32)
     if edge is not None and settings.figure:
         edge = solid(edge, resized(view.sight.things().of(SOLID), size), unit)
-        edge = of_one_hide(edge, resized(view.sight.animals().told, size), unit)
+        edge = solid(edge, resized(view.sight.animals().told, size), unit, HIDE)
     each = numbered(view.sight.things().labels, size) if settings.figure else np.zeros(face.shape, np.int32)
     fur = settings.figure * resized(view.sight.things().of(FURRED), size)
     labels, person = pieces(
@@ -299,14 +299,9 @@ def pieces(
     return np.asarray(labels, np.int32), person
 
 
-def solid(edge: Floats, things: Floats, unit: float) -> Floats:
-    """(h, w) how surely things end, hardly anywhere within those of one colour, (h, w) in 0..1."""
-    return np.asarray(edge * (1 - ONE_COLOUR * smoothstep(blur(things, 2 * unit), 0.7, 1.0)), np.float32)
-
-
-def of_one_hide(edge: Floats, animals: Floats, unit: float) -> Floats:
-    """(h, w) how surely things end, less so within (h, w) animals in 0..1: light and shade on a hide, or its own patches."""
-    return np.asarray(edge * (1 - HIDE * smoothstep(blur(animals, 2 * unit), 0.7, 1.0)), np.float32)
+def solid(edge: Floats, things: Floats, unit: float, share: float = ONE_COLOUR) -> Floats:
+    """(h, w) how surely things end, by `share` less within those of one colour, (h, w) in 0..1."""
+    return np.asarray(edge * (1 - share * smoothstep(blur(things, 2 * unit), 0.7, 1.0)), np.float32)
 
 
 def medley(lab: Floats, reach: float) -> Floats:

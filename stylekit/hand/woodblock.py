@@ -47,7 +47,7 @@ from stylekit.hand.areas.regions import (
     without_rims,
 )
 from stylekit.hand.areas.sky import DARK_SKY, depth, ground, wiped
-from stylekit.hand.fields import BROWN, SMALL, cut_apart, of_one_hide, places, shares, solid, whites, work_size
+from stylekit.hand.fields import BROWN, HIDE, SMALL, cut_apart, places, shares, solid, whites, work_size
 from stylekit.hand.marks import grain
 from stylekit.hand.palettes import colour_of
 from stylekit.hand.subject.skin import FAIR, HAIR_BROWN, hair_map, hair_of, lit, nearest
@@ -107,7 +107,7 @@ def plan_woodblock(view: View, settings: Woodblock, colours: Floats) -> Layer:
     edge = analysis.resized(view.sight.contours(), size) if settings.things else None
     if edge is not None:
         edge = solid(edge, analysis.resized(view.sight.things().of(SOLID), size), unit)
-        edge = of_one_hide(edge, analysis.resized(view.sight.animals().told, size), unit)
+        edge = solid(edge, analysis.resized(view.sight.animals().told, size), unit, HIDE)
         small = flooded_between(edge, lab, max(4.0, 3 * settings.texture * unit))
         labels = merged(
             measured(small, lab * SHADE, 1 + 3 * face, edge=edge), int(settings.count), 0, by_thing(SMALL * face.size), settings.things

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stylekit.hand.analysis import Floats
-from stylekit.hand.fields import medley, of_one_hide
+from stylekit.hand.fields import HIDE, medley, solid
 from stylekit.hand.linework.ink import Ink, cover
 from stylekit.hand.linework.pattern import Pattern, strokes
 from stylekit.hand.sight import Sight
@@ -79,7 +79,7 @@ def test_light_and_shade_of_a_hide_part_less_than_before() -> None:
     edge = np.full((60, 80), 0.8, np.float32)
     animal = np.zeros((60, 80), np.float32)
     animal[:, 40:] = 1
-    fewer = of_one_hide(edge, animal, 1.0)
+    fewer = solid(edge, animal, 1.0, HIDE)
     assert fewer[30, 70] < 0.6
     assert fewer[30, 10] == pytest.approx(0.8)
 
